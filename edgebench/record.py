@@ -31,6 +31,7 @@ SCHEMA: Final = "edgebench.record/1"
 
 MULTI_STREAM: Final = "multi_stream"
 SAMPLES_PER_QUERY: Final = "samples_per_query"  # the axis of multi_stream
+WORKERS: Final = "workers"  # the axis of server
 SAMPLES_OF_QUERY: Final = 8  # where nothing is said: MLPerf's
 
 
@@ -99,6 +100,8 @@ class Paced(Part, frozen=True, kw_only=True):
     due_ns: list[DurationNs] = []
     depth: list[Count] = []  # queries that had arrived when each of them started, itself included
     never_run: Count = 0  # of the schedule: the load was given up before their turn
+    workers: AtLeastOne = 1  # threads that serve queries
+    sessions: AtLeastOne = 1  # that they run on: one that all share, or one each
 
 
 class Stream(Part, frozen=True, kw_only=True):
@@ -126,7 +129,65 @@ class Company(Part, frozen=True, kw_only=True):
     total_bytes: (
         Count | None
     )  # resident memory of the process and its companions, when the blocks were over
+    #: What the kernel counted a query, parallel to the blocks: CPU time, and time ready to run without a core.
+    alone_cpu_ns: list[DurationNs] = []
+    company_cpu_ns: list[DurationNs] = []
+    alone_waited_ns: list[DurationNs] = []
+    company_waited_ns: list[DurationNs] = []
     notes: list[str] = []
+
+
+class LoadGen(Part, frozen=True, kw_only=True):
+    """The same session driven by MLPerf's LoadGen, right after the replicate's own window."""
+
+    version: str
+    scenario: Literal["SingleStream", "MultiStream", "Offline", "Server"]
+    queries: Count
+    valid: bool  # by LoadGen's own rules
+    why: str = ""  # it is not, in LoadGen's words
+    p50_ns: DurationNs | None  # as LoadGen states them; None: Offline states none
+    p90_ns: DurationNs | None
+    p99_ns: DurationNs | None
+    samples_per_s: Rate | None  # of Offline and Server
+    service_ns: list[DurationNs]  # by our clock, of each call that LoadGen made
+    logs: str = ""  # folder of its logs, beside the result file; "": they were not kept
+
+
+class HeldMemory(Part, frozen=True, kw_only=True):
+    """Memory of the process while shapes change."""
+
+    changes: Count  # until now
+    uss_bytes: Count | None
+    arena_bytes: Count | None
+
+
+class ShapeChanges(Part, frozen=True, kw_only=True):
+    """One session, its axes open, that is given inputs of several shapes."""
+
+    shapes: list[str]  # distinct ones, "1x128"
+    first_ns: list[
+        DurationNs
+    ]  # of each of them: the first query of the shape, parallel to `shapes`
+    again_ns: list[DurationNs]  # and the second, right after it
+    mix_ns: list[DurationNs]  # every query of the mix
+    changed_ns: list[DurationNs]  # of the mix, those of another shape than the one before
+    same_ns: list[DurationNs]  # parallel to it: the same query once more
+    memory: list[HeldMemory]  # first when every shape was seen once
+
+
+class WorstCase(Part, frozen=True, kw_only=True):
+    """The slowest input that a search found. Times are of the query and the application's answer after it."""
+
+    tried: Count  # candidates
+    seconds: Amount
+    seed: Count  # that the input follows from
+    kind: str  # what it is made by: "item", "noise", ...
+    worst_ns: list[DurationNs]  # measured anew, when the search was over
+    median_ns: list[DurationNs]  # in turn with it: the task's item of median time
+    worst_run_ns: list[DurationNs]  # the query alone
+    median_run_ns: list[DurationNs]
+    failed: Count = 0  # candidates that the model or the task refused
+    failure: str = ""  # of the first of them
 
 
 class RateTrial(Part, frozen=True, kw_only=True):
@@ -507,6 +568,9 @@ class Replicate(Part, frozen=True, kw_only=True):
     generate: Generate | None = None
     scaling: Scaling | None = None
     company: Company | None = None
+    loadgen: LoadGen | None = None
+    shapes: ShapeChanges | None = None
+    worst_case: WorstCase | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -147,6 +147,16 @@ class Task(ABC):
         independent evidence of each other."""
         return index
 
+    def at_own_size(self, feeds: Feeds) -> Feeds:
+        """The inputs of one item without what it was padded with: at the length or size that it has by nature.
+
+        Raises UnsupportedError where the task does not know it.
+        """
+        raise UnsupportedError(
+            f"{type(self).__name__} knows no natural lengths or sizes of its items",
+            "write its method `at_own_size`, or give the shapes: --shape-sequence input=1,16;1,64",
+        )
+
     def drawn(self) -> str:
         """Returns what is told where the model fails on made-up inputs: which were drawn, and from what."""
         return ""

@@ -174,6 +174,8 @@ class Paced(Part, frozen=True, kw_only=True):
     depth_max: int | None = (
         None  # most queries that had arrived and were not done, when one started
     )
+    workers: int = 1
+    sessions: int = 1  # that the workers run on: one that all share, or one each
 
 
 class Stream(Part, frozen=True, kw_only=True):
@@ -212,7 +214,71 @@ class Company(Part, frozen=True, kw_only=True):
     ratio_high: float | None
     blocks: int  # pairs of them
     total_bytes: int | None  # resident memory of all processes together
+    waited_share: float | None = None  # of the time that company adds, the wait for a core
+    cpu_ratio: float | None = None  # CPU time of a query in company over alone
+    contested: str = ""  # what they fight for, by these counters; "": company adds next to nothing
     notes: list[str] = []
+
+
+class LoadGen(Part, frozen=True, kw_only=True):
+    """MLPerf's LoadGen over the row's own loop, in the same processes."""
+
+    version: str
+    scenario: str
+    replicates: int
+    valid: int  # of them, those that LoadGen calls valid
+    p50_ns: int | None  # as LoadGen states it, median over processes
+    p90_ns: int | None
+    p99_ns: int | None
+    throughput_per_s: float | None  # of Offline and Server
+    p90_ratio: float | None  # LoadGen's over ours
+    p90_ratio_low: float | None  # 95 % interval over processes
+    p90_ratio_high: float | None
+    p99_ratio: float | None
+    p99_ratio_low: float | None
+    p99_ratio_high: float | None
+    throughput_ratio: float | None
+    #: What LoadGen and its Python binding add to a query: its own latency less the call's, by our clock.
+    overhead_ns: int | None
+    why: str = ""  # a process is not valid, in LoadGen's words
+    logs: list[str] = []
+
+
+class Shapes(Part, frozen=True, kw_only=True):
+    """One session, its axes open, given inputs of several shapes, over all replicates."""
+
+    shapes: int  # distinct ones
+    smallest: str  # the quickest of them, "1x16"
+    largest: str  # the slowest
+    queries: int  # of the mix
+    p50_ns: int | None  # over the mix
+    p90_ns: int | None
+    p99_ns: int | None
+    changes: int  # of shape, in one process
+    change_ratio: (
+        float | None
+    )  # a query of another shape than the one before, over the same once more
+    change_ratio_low: float | None  # 95 % interval over processes
+    change_ratio_high: float | None
+    first_ratio: float | None  # the first query of a shape over the second
+    growth_bytes: (
+        int | None
+    )  # own memory after the changes less before them, the most of any process
+    arena_growth_bytes: int | None
+
+
+class WorstCase(Part, frozen=True, kw_only=True):
+    """The slowest input that a search found, of all processes; of the query and the answer after it."""
+
+    worst_ns: int  # measured anew after the search, median
+    median_ns: int  # of the task's item of median time, in turn with it
+    amplification: float | None  # the former over the latter
+    run_share: float | None  # of the worst, the query's part; the rest is the application's answer
+    seed: int  # that the input follows from
+    kind: str  # what it is made by
+    tried: int  # candidates, in all processes
+    failed: int = 0  # of them, those that the model or the task refused
+    failure: str = ""
 
 
 class Source(Part, frozen=True, kw_only=True):
@@ -357,6 +423,9 @@ class Row(Part, frozen=True, kw_only=True):
     rate_search: RateSearch | None = None
     stream: Stream | None = None
     company: Company | None = None
+    loadgen: LoadGen | None = None
+    shapes: Shapes | None = None
+    worst_case: WorstCase | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

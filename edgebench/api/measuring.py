@@ -57,6 +57,9 @@ class RunOptions(TypedDict, total=False):
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
     companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    shape_sequence: Names  # also gives one session several shapes: "natural", or "ids=1,16;1,64"
+    worst_case: Duration  # also searches for the slowest input, so long in each process
+    loadgen: bool  # has MLPerf's LoadGen drive each session too
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
     cool_to: float  # degrees Celsius of the chip, before each process; beside the budget
@@ -205,7 +208,7 @@ def _given(
 #: Numbers of the base unit (s, bytes, share), or text with a unit.
 _QUANTITIES = (
     "budget", "wait_quiet", "target", "slice", "sustain", "timeout", "memory_limit", "parity", "tau",
-    "delta",
+    "delta", "worst_case",
 )  # fmt: skip
 _WHOLE = {"replicates": (1, 10**6), "reruns": (0, 10**6), "seed": (0, 2**31 - 1)}
 
@@ -221,7 +224,7 @@ def _typed(name: str, value: Any) -> Any:
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
-        case "companions":
+        case "companions" | "shape_sequence":
             return list(_listed(value))
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edgebench.definitions.synthetic_load import parse_companion
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
@@ -22,7 +23,7 @@ from edgebench.planning.run_parameters import (
     QUICK_REPLICATES,
 )
 from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
-from edgebench.planning.synthetic_load import parse_companion
+from edgebench.planning.shape_sequence import parse_shape_sequence
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -115,6 +116,11 @@ def resolved(params: Mapping[str, Any]) -> Options:
             reruns=params["reruns"],
             companions=_companions(params["companions"]),
             together=params["together"],
+            shape_sequence=_shape_sequence(params["shape_sequence"]),
+            worst_case_s=_positive(params["worst_case"], "--worst-case")
+            if params["worst_case"]
+            else 0.0,
+            loadgen=params["loadgen"],
             sustain_s=_positive(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
@@ -134,6 +140,12 @@ def _companions(texts: Sequence[str]) -> list[str]:
     """Checked: what they say is parsed where they are started. Raises UsageError."""
     for text in texts:
         parse_companion(text)
+    return list(texts)
+
+
+def _shape_sequence(texts: Sequence[str]) -> list[str]:
+    """Checked: what it says is parsed where jobs are made. Raises UsageError."""
+    parse_shape_sequence(texts)
     return list(texts)
 
 

@@ -23,9 +23,11 @@ from edgebench.api import run_resume
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
+from edgebench.definitions.synthetic_load import is_load
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
+from edgebench.installed_packages import installed_version
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
@@ -39,7 +41,15 @@ from edgebench.planning.cells import (
     plan,
 )
 from edgebench.planning.settings import parse_sets
-from edgebench.record import DeviceFacts, OperatorProfile, Reason, Record, RunFacts, StateCheck
+from edgebench.record import (
+    WORKERS,
+    DeviceFacts,
+    OperatorProfile,
+    Reason,
+    Record,
+    RunFacts,
+    StateCheck,
+)
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
@@ -128,7 +138,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
                 keeper,
                 watcher,
                 budget.counts_from_s,
-                _means(options, voice, meter, power_modes),
+                _means(options, voice, meter, power_modes, _loadgen_logs(keeper)),
             )
             stopped = measure_all(runner, power_modes)
         if stopped is None and not runner.unreached:
@@ -154,7 +164,7 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
             voice.say(line)
     options = _with_backends(options, workloads, voice)
     _check_company(options, workloads)
-    return options, plan(
+    cells = plan(
         workloads,
         options.backends,
         suite=options.suite,
@@ -163,6 +173,8 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
         load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
+    _check_loadgen(options, cells)
+    return options, cells
 
 
 class _Machine(NamedTuple):
@@ -212,7 +224,18 @@ def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voi
     return make_targets(cells, options.settings, assets.cache_dir(), fetched)
 
 
-def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes | None) -> Means:
+def _loadgen_logs(keeper: RunStore | _NoStore) -> Path | None:
+    """The folder for LoadGen's logs, beside the results; None: nothing is kept."""
+    return keeper.results.with_suffix(".loadgen") if isinstance(keeper, RunStore) else None
+
+
+def _means(
+    options: Options,
+    voice: Voice,
+    meter: Meter,
+    power_modes: PowerModes | None,
+    loadgen_logs: Path | None,
+) -> Means:
     from edgebench.energy.marker_pulses import emit_markers
     from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.wait_for_quiet import Quiet
@@ -224,6 +247,7 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
         profile=_profiling(options) if options.settings.profile else None,
+        loadgen_logs=loadgen_logs,
     )
     return means if options.settings.instructions is None else _counting(means)
 
@@ -253,13 +277,43 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
         raise UsageError(
             "--together needs two workloads or more", "name them: edgebench run A B --together"
         )
-    if settings.together or settings.companions:
-        for workload in workloads:
-            if generates(workload):
+    names = {workload.name for workload in workloads}
+    for workload in workloads:
+        for other in workload.companions:
+            if not is_load(other) and other not in names:
                 raise UsageError(
-                    f"{workload.name} generates text, which is not measured in company",
-                    "leave it out, or leave --together and --companion out",
+                    f"{workload.name} runs beside {other}, which is not in this run",
+                    f"name it too: edgebench run {workload.name} {other}",
                 )
+    crowded = settings.together or settings.companions
+    for workload in workloads:
+        if (crowded or workload.companions) and generates(workload):
+            raise UsageError(
+                f"{workload.name} generates text, which is not measured in company",
+                "leave it out, or leave --together and --companion out",
+            )
+
+
+def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:
+    """Raises UsageError for --loadgen where LoadGen is not installed, or knows no such load."""
+    from edgebench.measure.loads.loadgen_driver import DISTRIBUTION, SCENARIOS
+
+    if not options.settings.loadgen:
+        return
+    if installed_version(DISTRIBUTION) is None:
+        raise UsageError(
+            f"--loadgen needs {DISTRIBUTION}, which is not installed",
+            "pip install 'edgebench[loadgen]' (there is no wheel for Linux aarch64)",
+        )
+    for cell in cells:
+        at_periods = cell.scenario == "single_stream" and cell.rate_per_s is not None
+        several = int(cell.variant.get(WORKERS, 1)) > 1
+        unknown = at_periods or several or cell.bound_p99_ns is not None
+        if cell.scenario not in SCENARIOS or unknown:
+            raise UsageError(
+                f"--loadgen: LoadGen has no load like {cell.id.rpartition('/')[2]}",
+                f"--scenario {','.join(SCENARIOS)}; server with --rate and one worker, single_stream without",
+            )
 
 
 def measure_all(

@@ -111,6 +111,23 @@ if TYPE_CHECKING:
     help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
 )
 @run_option(
+    "shape_sequence",
+    multiple=True,
+    metavar="SHAPES",
+    help="Also give one session several shapes in turn: `natural` (each item at its own length or size), or "
+    "INPUT=1,16;1,64;1,128 (repeat it for further inputs).",
+)
+@run_option(
+    "worst_case",
+    metavar="TIME",
+    help="Also search for the input that takes longest, so long in each process, such as 5s.",
+)
+@run_option(
+    "loadgen",
+    is_flag=True,
+    help="Have MLPerf's LoadGen drive each session too, right after the measured window; needs the extra loadgen.",
+)
+@run_option(
     "budget",
     metavar="TIME",
     help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",

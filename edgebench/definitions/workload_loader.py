@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 import edgebench.models
+from edgebench.definitions.synthetic_load import is_load, parse_companion
 from edgebench.definitions.typed_values import convert
 from edgebench.definitions.variant_matrix import MAX_VARIANTS, expand, select, unique, value_key
 from edgebench.definitions.workload import Asset, Limit, Variant, Workload
@@ -95,6 +96,7 @@ def _impossible(
     yield from _asset_errors(workload, document)
     yield from _quality_errors(workload, document)
     yield from _scenario_errors(workload, document)
+    yield from _companion_errors(workload, document)
     axis_errors = [
         *_axis_errors(workload, document),
         *_size_errors(workload, document),
@@ -123,6 +125,19 @@ def _task_errors(
     elif file is not None and folder is not None and not (folder / file).is_file():
         message = f"there is no file {folder / file}"
         yield document.error(("task",), message, f"{_OWN_TASK}, relative to this file")
+
+
+def _companion_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    """Loads that make no sense; whether a workload is there, the run says."""
+    for index, text in enumerate(workload.companions):
+        if text == workload.name:
+            yield document.error(("companions", index), f"{text} cannot run beside itself")
+        elif is_load(text):
+            try:
+                parse_companion(text)
+            except UsageError as error:
+                message = error.message.removeprefix("--companion ")
+                yield document.error(("companions", index), message, error.fix)
 
 
 def _unknown_builder(workload: Workload, document: Document) -> Iterator[SpecError]:

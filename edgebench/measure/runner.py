@@ -30,6 +30,7 @@ from edgebench.analysis.per_row.rate_search import (
     search_reasons,
 )
 from edgebench.calibration import Calibration
+from edgebench.definitions.synthetic_load import is_load, parse_companion
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
@@ -47,7 +48,6 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.synthetic_load import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -114,6 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
     together: bool = False  # cells of other workloads of the run are companions
+    shape_sequence: list[str] = []  # as typed: "natural", or shapes of inputs; none: one shape
+    worst_case_s: float = 0.0  # of each process, for a search for its slowest input
+    loadgen: bool = False  # MLPerf's LoadGen drives each session too
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
     profile: bool = False  # operators of each cell, after its last replicate
@@ -146,6 +149,7 @@ class Target:
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
     power_mode: str | None = None  # as read back after it was set
+    companions: Sequence[str] = ()  # that its workload names: loads, and other workloads of the run
 
     @property
     def possible(self) -> bool:
@@ -311,6 +315,7 @@ class Means:
     cool_down: CoolDown | None = None
     #: Times of a cell's operators, or why there are none; None: nobody asked.
     profile: Callable[[Job], OperatorProfile | Reason] | None = None
+    loadgen_logs: Path | None = None  # folder for the logs of LoadGen; None: they are not kept
 
 
 MEANS = Means()
@@ -607,6 +612,7 @@ class Runner:
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
             companions=self._companions(target),
+            loadgen=self._loadgen_logs(target, index),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             thorough=first or rerun_of == target.sound[0].index,
@@ -659,12 +665,21 @@ class Runner:
                 worst.fix,
             )
 
+    def _loadgen_logs(self, target: Target, index: int) -> str | None:
+        """The folder of a replicate's logs of LoadGen; "": they are not kept; None: it is not asked for."""
+        if not self._settings.loadgen:
+            return None
+        folder = self._means.loadgen_logs
+        if folder is None:
+            return ""
+        return str(folder / f"{self._targets.index(target)}-{index}")
+
     def _beside(self, target: Target) -> list[Target]:
         """A cell of every other workload of a run together: of the same backend and scenario, where there is one."""
-        if not self._settings.together:
-            return []
         found: dict[str, Target] = {}
         for other in self._targets:
+            if not self._settings.together and other.cell.workload not in target.companions:
+                continue
             kept = found.get(name := other.cell.workload)
             better = kept is None or _alike(other, target) > _alike(kept, target)
             if name != target.cell.workload and better:
@@ -684,9 +699,10 @@ class Runner:
 
     def _companions(self, target: Target) -> list[Companion]:
         """Who loads the machine beside a target."""
+        loads = [text for text in target.companions if is_load(text)]
         made = [
             Companion(name=text, bytes_per_s=load.bytes_per_s)
-            for text in self._settings.companions
+            for text in [*self._settings.companions, *loads]
             for load in [parse_companion(text)]
             for _ in range(load.cores)
         ]

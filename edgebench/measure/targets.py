@@ -29,8 +29,9 @@ from edgebench.planning.request_axes import (
     TURNS,
 )
 from edgebench.planning.settings import GENERATE, STREAM
+from edgebench.planning.shape_sequence import parse_shape_sequence
 from edgebench.preparation.preparation_messages import PrepareJob
-from edgebench.record import CellFacts, Reason, runs_of_query
+from edgebench.record import WORKERS, CellFacts, Reason, runs_of_query
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -113,9 +114,16 @@ def _target(
         draft = _draft(cell, request, preparer, ask)
         if isinstance(draft, NotReady):
             return draft
+        if settings.shape_sequence and (why := _one_shape(cell, ready)) is not None:
+            return NotReady("unsupported", why)
         return Prepared(_job(cell, settings, request, ready, draft), ready.facts)
 
-    return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
+    return Target(
+        facts,
+        prepare=prepare,
+        first_s=_first_s(cell, Path(request.source)),
+        companions=cell.workload.companions,
+    )
 
 
 def _assets_of(cell: Cell) -> list[Asset]:
@@ -166,6 +174,18 @@ def _draft(
     )
 
 
+def _one_shape(cell: Cell, ready: Ready) -> Reason | None:
+    """Why a session of the cell can be given one shape alone; None: it takes several."""
+    code, made = "unsupported_shapes", cell.precision not in ("fp32", "as-is")
+    if made or cell.native is not None or cell.batch != 1:
+        message = "several shapes are measured of the model with open axes: at batch 1, in fp32 or as it came"
+        return Reason(code=code, message=message, fix="leave --shape-sequence or this variant out")
+    if not ready.prepared.open_path:
+        message = f"every input of {cell.workload.name} has a fixed shape"
+        return Reason(code=code, message=message, fix="leave --shape-sequence out")
+    return None
+
+
 def _first_s(cell: Cell, source: Path) -> float:
     """A guess at what a cell's first replicate takes beside its window, by the size of its model.
 
@@ -201,6 +221,7 @@ def prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Pa
         seed=settings.seed,
         cache=str(cache),
         generates=cell.scenario == "generate",
+        keeps_open=bool(settings.shape_sequence),
     )
 
 
@@ -234,6 +255,7 @@ def _job(
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
         seeks_rate=cell.bound_p99_ns is not None,
+        workers=int(cell.variant.get(WORKERS, 1)),
         runs_per_query=runs_of_query(cell.scenario, cell.variant),
         warmup_s=settings.slice_s / 2,
         slice_s=settings.slice_s,
@@ -252,6 +274,11 @@ def _job(
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
         stream=_stream_job(cell),
+        shape_sequence=parse_shape_sequence(settings.shape_sequence)
+        if settings.shape_sequence
+        else None,
+        worst_case_s=settings.worst_case_s,
+        open_path=ready.prepared.open_path,
         generate=_generate_job(cell, draft),
     )
 

@@ -85,6 +85,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: Of a search for a rate, whose first one is not known: share of what is served one query after the other.
     rate_share: float | None = None
     seeks_rate: bool = False  # a load that the deployment does not serve is a finding, and no fault
+    workers: int = 1  # of a server
     runs_per_query: int = 1  # of multi_stream: its samples in batches
     warmup_s: float  # at most
     slice_s: float  # length of the measured window, at most
@@ -115,6 +116,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     companions: list[Companion] = []  # that the parent starts
     company: Company | None = None  # and that run, standing still at first
     stream: StreamJob | None = None
+    #: Shapes that a session is given in turn, by input; empty: the natural ones of the task's items. None: the row is
+    #: of one shape.
+    shape_sequence: list[dict[str, list[int]]] | None = None
+    worst_case_s: float = 0.0  # for a search for the slowest input; 0: none
+    open_path: str = ""  # the model with its axes open, for those
+    loadgen: str | None = (
+        None  # folder of LoadGen's logs, "": none is kept; None: LoadGen is not asked for
+    )
     generate: GenerateJob | None = None  # None: single inferences
 
 

@@ -33,7 +33,15 @@ def build(source: Path, out: Path) -> None:
 
     Raises EdgebenchError where `source` holds other weights or the reader is not installed.
     """
-    writer = _Writer(_load(source))
+    _write(_Writer(_load(source)), out)
+
+
+def build_open(source: Path, out: Path) -> None:
+    """The same network for texts of any length up to 128 tokens."""
+    _write(_Writer(_load(source), open_length=True), out)
+
+
+def _write(writer: _Writer, out: Path) -> None:
     hidden = writer.embeddings()
     mask = writer.mask()
     for layer in range(LAYERS):
@@ -61,8 +69,10 @@ def _load(source: Path) -> dict[str, NDArray[Any]]:
 class _Writer:
     """Collects nodes and weights; every method returns the name of the value it adds."""
 
-    def __init__(self, weights: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, weights: dict[str, NDArray[Any]], open_length: bool = False) -> None:
         self._weights = weights
+        self._length: int | str = "length" if open_length else LENGTH
+        self._kept = 0 if open_length else LENGTH  # to Reshape, 0 is the axis as it comes
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
 
@@ -72,9 +82,20 @@ class _Writer:
         segment = self._weight("embeddings.token_type_embeddings.weight")[0]
         table = self._constant("words", self._weight("embeddings.word_embeddings.weight"))
         places = self._constant("places", (positions + segment)[None])
+        if self._kept == 0:
+            places = self._first_places(places)
         words = self._node("Gather", [table, "input_ids"], "embeddings.words")
         placed = self._node("Add", [words, places], "embeddings.placed")
         return self._normalise(placed, "embeddings.LayerNorm")
+
+    def _first_places(self, places: str) -> str:
+        """As many of the places as there are words."""
+        zero, axis = (
+            self._constant(name, np.array([value], dtype=np.int64))
+            for name, value in (("places.from", 0), ("places.axis", 1))
+        )
+        length = self._node("Shape", ["input_ids"], "places.count", start=1, end=2)
+        return self._node("Slice", [places, zero, length, axis], "places.shown")
 
     def mask(self) -> str:
         """Whether each word counts, as the attention scores need it: bool [batch, 1, 1, 128]."""
@@ -112,7 +133,7 @@ class _Writer:
         from onnx import TensorProto, helper
 
         inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", LENGTH])
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", self._length])
             for name in ("input_ids", "attention_mask")
         ]
         output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", WIDTH])
@@ -139,12 +160,12 @@ class _Writer:
         weights = self._node("Softmax", [masked], f"{name}.weights", axis=-1)
         mixed = self._node("MatMul", [weights, value], f"{name}.mixed")
         rows = self._node("Transpose", [mixed], f"{name}.rows", perm=[0, 2, 1, 3])
-        shape = self._constant("shape.joined", np.array([0, LENGTH, WIDTH], dtype=np.int64))
+        shape = self._constant("shape.joined", np.array([0, self._kept, WIDTH], dtype=np.int64))
         return self._node("Reshape", [rows, shape], f"{name}.joined")
 
     def _heads(self, hidden: str, name: str, order: list[int]) -> str:
         """A projection split into heads: [batch, heads, ...] in the given order of axes."""
-        split = np.array([0, LENGTH, HEADS, WIDTH // HEADS], dtype=np.int64)
+        split = np.array([0, self._kept, HEADS, WIDTH // HEADS], dtype=np.int64)
         shape = self._constant("shape.heads", split)
         heads = self._node("Reshape", [self._linear(hidden, name), shape], f"{name}.split")
         return self._node("Transpose", [heads], f"{name}.heads", perm=order)

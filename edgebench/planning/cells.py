@@ -48,13 +48,17 @@ from edgebench.planning.settings import (
     check_sets,
     option_problem,
 )
-from edgebench.record import MULTI_STREAM, SAMPLES_OF_QUERY, SAMPLES_PER_QUERY, Reason
+from edgebench.record import MULTI_STREAM, SAMPLES_OF_QUERY, SAMPLES_PER_QUERY, WORKERS, Reason
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.words.reason_words import reason
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 #: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
 AT_A_RATE = ("single_stream", "server")
+#: Axes that one scenario has of its own.
+OF_SCENARIO = {SAMPLES_PER_QUERY: MULTI_STREAM, WORKERS: "server"}
+#: Times are whole nanoseconds.
+MAX_RATE_PER_S = 1e9
 DEFAULT_BACKEND = "ort"
 #: In the place of a backend's name: each one that is installed and opens the model.
 ALL_BACKENDS = "all"
@@ -150,12 +154,13 @@ def plan(
 
 
 def _check_queries(cells: Sequence[Cell], sets: Mapping[str, Sequence[Scalar]]) -> None:
-    """Raises UsageError for an axis of multi_stream where no cell has it."""
-    if SAMPLES_PER_QUERY in sets and not any(cell.scenario == MULTI_STREAM for cell in cells):
-        raise UsageError(
-            f"--set {SAMPLES_PER_QUERY} applies to the scenario {MULTI_STREAM} only",
-            f"add --scenario {MULTI_STREAM}",
-        )
+    """Raises UsageError for an axis of one scenario where no cell has it."""
+    for axis, scenario in OF_SCENARIO.items():
+        if axis in sets and not any(cell.scenario == scenario for cell in cells):
+            raise UsageError(
+                f"--set {axis} applies to the scenario {scenario} only",
+                f"add --scenario {scenario}",
+            )
 
 
 def _check_load(cells: Sequence[Cell], load: Load) -> None:
@@ -166,6 +171,11 @@ def _check_load(cells: Sequence[Cell], load: Load) -> None:
             "--rate and --bound cannot be combined: one gives the rate, the other has it sought"
         )
         raise UsageError(message, "leave one of them out")
+    if rate_per_s is not None and rate_per_s > MAX_RATE_PER_S:
+        raise UsageError(
+            f"--rate {rate_per_s:g} cannot be scheduled: it is more than one query a nanosecond",
+            f"give at most {MAX_RATE_PER_S:g} queries a second",
+        )
     if rate_per_s is not None and all(cell.rate_per_s != rate_per_s for cell in cells):
         raise UsageError(
             "--rate applies to the scenarios single_stream and server only",
@@ -269,9 +279,12 @@ def _variants(
 
 def _loaded(variant: Variant, scenario: str) -> Variant:
     """The variant with the axes that its scenario has of its own, and without those of others."""
-    if scenario == MULTI_STREAM:
-        return {SAMPLES_PER_QUERY: SAMPLES_OF_QUERY, **variant}
-    return {axis: value for axis, value in variant.items() if axis != SAMPLES_PER_QUERY}
+    others = {
+        axis: value
+        for axis, value in variant.items()
+        if OF_SCENARIO.get(axis, scenario) == scenario
+    }
+    return {SAMPLES_PER_QUERY: SAMPLES_OF_QUERY, **others} if scenario == MULTI_STREAM else others
 
 
 def _without(point: Variant, axes: Mapping[str, Sequence[Scalar]]) -> Variant:

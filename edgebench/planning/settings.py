@@ -15,7 +15,7 @@ from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.models.precision_map import MIXED, is_mixed
 from edgebench.planning.request_axes import OF_REQUESTS, check_axis, check_counts
-from edgebench.record import SAMPLES_PER_QUERY
+from edgebench.record import SAMPLES_PER_QUERY, WORKERS
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
 from edgebench.units import parse_bytes, parse_duration_s
@@ -26,7 +26,8 @@ POWER_MODE = "power_mode"  # a setting of the machine
 MEMORY_BUDGET = "memory_budget"  # of the measuring process, such as 256MiB; every other axis is a backend option
 MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
 #: Every axis that is no option of a backend.
-OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, *OF_REQUESTS)
+OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, WORKERS, *OF_REQUESTS)
+MAX_WORKERS = 256
 STREAM = "stream"
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
@@ -127,6 +128,8 @@ def check_sets(
             _check_precisions(values, able)
         elif axis in ("batch", SAMPLES_PER_QUERY):
             check_counts(axis, values)
+        elif axis == WORKERS:
+            _check_workers(values)
         elif axis in OF_REQUESTS and generating:
             check_axis(axis, values)
         elif axis == POWER_MODE:
@@ -136,6 +139,12 @@ def check_sets(
                 budget_bytes(value)
         elif able:
             _check_option(axis, values, able)
+
+
+def _check_workers(values: Sequence[Scalar]) -> None:
+    check_counts(WORKERS, values)
+    if max(map(int, values)) > MAX_WORKERS:
+        raise UsageError(f"--set {WORKERS}: at most {MAX_WORKERS} threads serve queries")
 
 
 def budget_bytes(value: Scalar) -> int:
@@ -168,6 +177,7 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtim
             POWER_MODE,
             MEMORY_BUDGET,
             SAMPLES_PER_QUERY,
+            WORKERS,
             *(name for runtime in runtimes for name in runtime.options),
         }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""

@@ -71,6 +71,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cache: str  # the cache's root folder
     generates: bool = False  # a decoder for a task that generates text
+    keeps_open: bool = False  # the model with its axes open is wanted as well
     without_reference: bool = False  # there is no time for it: parity stays unknown
 
 
@@ -94,6 +95,9 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": there is none, and the note says why
+    open_path: str = (
+        ""  # the unquantised file with axes left open; "": it has none, or was not asked for
+    )
     items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     parity: Parity = Parity()

@@ -146,6 +146,7 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         reference_constant=reference.constant,
         reference_note=reference.note,
         parity=reference.parity,
+        open_path=_with_open_axes(job, store, built) if job.keeps_open else "",
         items=_items(job, store, single),
         fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
@@ -277,6 +278,24 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
         return _facts(folder / _MODEL, time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+def _with_open_axes(job: PrepareJob, store: Cache, built: _Model) -> str:
+    """The model for inputs of several shapes; "": all of its shapes are fixed."""
+    build = (
+        getattr(importlib.import_module(f"edgebench.models.{job.builder}"), "build_open", None)
+        if job.builder
+        else None
+    )
+    if build is None:
+        return str(built.path) if any(info.sizes is None for info in built.inputs) else ""
+    key = {"step": "build open", "source": job.source_sha256, "builder": job.builder, **_made_by()}
+
+    def make(folder: Path) -> Made:
+        build(Path(job.source), folder / _MODEL)
+        return _facts(folder / _MODEL, None)
+
+    return str(_from_entry(*store.get(key, make)).path)
 
 
 def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:

@@ -86,6 +86,14 @@ class Account:
         )
 
 
+def cpu_and_wait_ns(root: Path = LIVE) -> tuple[int, int | None]:
+    """CPU time of the process so far, and how long its threads were ready to run and had no core; None: the system does
+    not tell."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    waits = [thread.waited_ns for thread in _threads(root, "self").values()]
+    return round((usage.ru_utime + usage.ru_stime) * 1e9), sum(waits) if waits else None
+
+
 def _look(root: Path) -> _Look:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return _Look(

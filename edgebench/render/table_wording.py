@@ -12,13 +12,16 @@ from edgebench.analysis.table_types import (
     Company,
     Demand,
     Front,
+    LoadGen,
     Paced,
     Pick,
     Quality,
     Row,
+    Shapes,
     Stream,
     Sustained,
     Table,
+    WorstCase,
 )
 from edgebench.record import RateSearch, Reason
 from edgebench.render import generation_wording
@@ -138,6 +141,12 @@ def remarks(row: Row) -> list[str]:
         lines.append(_stream(row.stream))
     if row.company is not None:
         lines += _company(row.company)
+    if row.loadgen is not None:
+        lines.append(_loadgen(row.loadgen))
+    if row.shapes is not None:
+        lines.append(_shapes(row.shapes))
+    if row.worst_case is not None:
+        lines.append(_worst(row.worst_case))
     if row.rate_search is not None:
         lines += _search(row.rate_search)
     if row.sustained is not None:
@@ -157,7 +166,53 @@ def _company(part: Company) -> list[str]:
     memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
     beside = ", ".join(dict.fromkeys(part.companions))
     times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
-    return [f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}", *part.notes]
+    contested = f"; contested: {part.contested}" if part.contested else ""
+    line = f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}{contested}"
+    return [line, *part.notes]
+
+
+def _loadgen(part: LoadGen) -> str:
+    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.003x ours), p99 5.3 ms (0.998x ours); it adds 4 us to a query`"""
+    words = []
+    for name in ("p90", "p99"):
+        value, ratio = getattr(part, f"{name}_ns"), getattr(part, f"{name}_ratio")
+        times = "" if ratio is None else f" ({ratio:.3f}x ours)"
+        words += [] if value is None else [f"{name} {format_ns(value)}{times}"]
+    if part.throughput_ratio is not None and part.throughput_per_s is not None:
+        rate = format_rate(part.throughput_per_s)
+        words.append(f"{rate} samples/s ({part.throughput_ratio:.3f}x ours)")
+    added = (
+        "" if part.overhead_ns is None else f"; it adds {format_ns(part.overhead_ns)} to a query"
+    )
+    invalid = part.replicates - part.valid
+    not_valid = f"; {invalid} of {part.replicates} not valid: {part.why}" if invalid else ""
+    return f"LoadGen {part.version} {part.scenario}: {', '.join(words)}{added}{not_valid}"
+
+
+def _shapes(part: Shapes) -> str:
+    """`31 shapes (1x4 to 1x128): p50 9 ms, p99 31 ms; a change costs 1.02x, the first 1.9x; +3.1 MiB over 1000 changes`"""
+    times = [
+        f"{name} {format_ns(value)}"
+        for name in ("p50", "p99")
+        if (value := getattr(part, f"{name}_ns")) is not None
+    ]
+    words = [f"{part.shapes} shapes ({part.smallest} to {part.largest}): {', '.join(times)}"]
+    if part.change_ratio is not None:
+        words.append(f"after a change {part.change_ratio:.2f}x as long")
+    if part.first_ratio is not None:
+        words.append(f"the first time {part.first_ratio:.2f}x")
+    if part.growth_bytes is not None:
+        words.append(f"{format_bytes(part.growth_bytes)} more memory after {part.changes} changes")
+    return "; ".join(words)
+
+
+def _worst(part: WorstCase) -> str:
+    """`slowest of 310 inputs: 81 ms, 4.1x the median item's 20 ms (noise, seed 71344; the answer is 62 % of it)`"""
+    times = "" if part.amplification is None else f", {format_times(part.amplification)} the median"
+    words = f"slowest of {part.tried} inputs: {format_ns(part.worst_ns)}{times} item's {format_ns(part.median_ns)}"
+    answer = "" if part.run_share is None else f"; the answer is {1 - part.run_share:.0%} of it"
+    failed = f"; {part.failed} failed: {part.failure}" if part.failed else ""
+    return f"{words} ({part.kind}, seed {part.seed}{answer}){failed}"
 
 
 def _stream(part: Stream) -> str:
@@ -261,7 +316,7 @@ def _load(row: Row, paced: Paced) -> list[str]:
         found.append(f"{paced.misses} deadlines missed in {paced.queries} queries")
     if paced.arrivals == "poisson" and paced.utilisation is not None:
         depth = f", at most {paced.depth_max} queries at once" if paced.depth_max else ""
-        found.append(f"busy {paced.utilisation:.0%} of the time{depth}")
+        found.append(f"busy {paced.utilisation:.0%} of the time{depth}{_workers(paced)}")
     late_ns, p50_ns = paced.wake_late_p50_ns, row.latency_ns.p50
     if late_ns and p50_ns and late_ns > _MIN_LATE_SHARE * p50_ns:
         found.append(
@@ -269,6 +324,14 @@ def _load(row: Row, paced: Paced) -> list[str]:
             "operating system's wake-up"
         )
     return found
+
+
+def _workers(paced: Paced) -> str:
+    """`; 2 workers share a session`; "" where there is one."""
+    if paced.workers == 1:
+        return ""
+    how = "share a session" if paced.sessions == 1 else "have a session each"
+    return f"; {paced.workers} workers {how}"
 
 
 def scenario(front: Front) -> str:

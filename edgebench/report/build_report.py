@@ -19,6 +19,7 @@ from edgebench.report import reproduce_command, row_facts
 from edgebench.report.chart_samples import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.decoder_rows import decoders_of
 from edgebench.report.environments import Places
+from edgebench.report.rate_curves import curves_of
 from edgebench.report.report_groups import Block, group_of, grouped, speed_of
 from edgebench.report.report_model import Because, Detail, Device, Report, ReportRow
 from edgebench.roofline.roofline_rows import roofs_of
@@ -103,6 +104,7 @@ def build_report(
         roof_unknown=roof_unknown,
         decoders=decoders_of(table, [index for group in groups for index in group.rows]),
         scalings=scalings_of(table, answers),
+        rate_curves=curves_of(table.rows, names),
         explanations=[*explanations, *profiled_rows(table.rows, profiles)],
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],

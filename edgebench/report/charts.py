@@ -76,7 +76,7 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
     specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in X_FIELDS for y in Y_FIELDS}
-    for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit):
+    for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit, rates):
         specs[chart.__name__] = chart()
     return specs
 
@@ -512,6 +512,56 @@ def roofline() -> Spec:
                 "data": {"name": "roof_points"},
                 "mark": {"type": "point", "filled": True, "size": 90},
                 "encoding": {"x": x, "y": y, "color": _by_label()},
+            },
+        ],
+    )  # fmt: skip
+
+
+def rates() -> Spec:
+    """Latency against the rate of queries: p99 with its upper bound, p50, the bound that was asked for, the knee."""
+    x = _number("rate_per_s", title="queries per second", scale=slot("x_scale"))
+    ms = _number("p99_ms", title="latency (ms)", scale=slot("y_scale"))
+    verdict = _name(
+        "verdict",
+        title=None,
+        scale={
+            "domain": ["kept", "over", "open", "untold"],
+            "range": [slot("accent"), slot("bad"), slot("struck"), slot("struck")],
+        },
+    )
+    of_rates = {"data": {"name": "rates"}}
+    return _chart(
+        "Latency against the rate of queries: where p99 begins to rise is the knee. The record holds every number.",
+        layer=[
+            {
+                "data": {"name": "bound"},
+                "mark": {"type": "rule", "strokeDash": [6, 4], "color": slot("soft")},
+                "encoding": {"y": {**ms, "field": "ms"}},
+            },
+            {
+                **of_rates,
+                "mark": {"type": "line", "strokeWidth": 1.4, "color": slot("soft"), "opacity": 0.6},
+                "encoding": {"x": x, "y": {**ms, "field": "p50_ms"}},
+            },
+            {
+                **of_rates,
+                "mark": {"type": "line", "strokeWidth": 2, "color": slot("accent")},
+                "encoding": {"x": x, "y": ms},
+            },
+            {
+                **of_rates,
+                "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.6},
+                "encoding": {"x": x, "y": ms, "y2": {"field": "upper_ms"}, "color": verdict},
+            },
+            {
+                **of_rates,
+                "mark": {"type": "point", "filled": True, "size": 80},
+                "encoding": {"x": x, "y": ms, "color": verdict},
+            },
+            {
+                "data": {"name": "knee"},
+                "mark": {"type": "text", "align": "left", "dx": 8, "dy": 14, "text": "highest within the bound"},
+                "encoding": {"x": x, "y": ms},
             },
         ],
     )  # fmt: skip

@@ -12,7 +12,7 @@ from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
 from edgebench.report.report_groups import YS
-from edgebench.report.report_model import Group, Report, ReportRow
+from edgebench.report.report_model import Group, RateCurve, Report, ReportRow
 from edgebench.scaling.scaling_rows import ScalingGroup
 
 _INDEPENDENT = {
@@ -56,6 +56,7 @@ def picture(report: Report) -> Spec:
         "vconcat": [
             *(_line(report, group) for group in groups),
             *(_scaling(report, group) for group in report.scalings),
+            *(_rates(curve) for curve in report.rate_curves),
         ],
         "spacing": 34,
         "resolve": _INDEPENDENT,
@@ -278,6 +279,26 @@ def _scaling(report: Report, group: ScalingGroup) -> Spec:
         "subtitle": [line for text in words for line in _wrapped(text)],
     }
     return {**drawn, "title": title}
+
+
+def _rates(curve: RateCurve) -> Spec:
+    """Latency against the rate of queries, of one search."""
+    points = [msgspec.to_builtins(point) for point in curve.points]
+    times = [
+        each for p in curve.points for each in (p.p50_ms, p.p99_ms, p.upper_ms) if each is not None
+    ]
+    drawn = _fill_template(
+        charts.rates(),
+        {
+            "rates": points,
+            "bound": [{"ms": curve.bound_ms}],
+            "knee": [each for each in points if each["rate_per_s"] == curve.knee_per_s],
+        },
+        width=_WIDTHS[0] + _WIDTHS[1],
+        x_scale=charts.scale_of([p.rate_per_s for p in curve.points], _SPREAD, padding=16),
+        y_scale=charts.scale_of([curve.bound_ms, *times], _SPREAD, padding=16),
+    )
+    return {**drawn, "title": {"text": curve.name, "subtitle": [curve.words]}}
 
 
 def _palette(count: int) -> list[str]:

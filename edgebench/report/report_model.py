@@ -207,6 +207,26 @@ class DecoderTable(Part, frozen=True, kw_only=True):
     decoders: list[Decoder]
 
 
+class RatePoint(Part, frozen=True, kw_only=True):
+    """One rate of a search."""
+
+    rate_per_s: float
+    p50_ms: float
+    p99_ms: float
+    upper_ms: float | None  # upper confidence bound of p99
+    verdict: Literal["kept", "over", "open", "untold"]
+
+
+class RateCurve(Part, frozen=True, kw_only=True):
+    """Latency against the rate of queries, of a row whose highest rate within a bound was sought."""
+
+    name: str
+    bound_ms: float
+    knee_per_s: float | None  # the highest rate that keeps the bound
+    words: str
+    points: list[RatePoint]  # rates ascending
+
+
 class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.report/1"] = REPORT_SCHEMA
     title: str
@@ -227,6 +247,7 @@ class Report(Part, frozen=True, kw_only=True):
     decoders: list[DecoderTable] = []
     scalings: list[ScalingGroup] = []
     scaling_names: list[str] = []
+    rate_curves: list[RateCurve] = []
     explanations: list[Explanation] = []
     notes: list[str] = []
     details_left_out: str = ""

@@ -94,6 +94,11 @@ class SentenceEmbedding(Task):
             "attention_mask": np.array([encoding.attention_mask], dtype=np.int64),
         }
 
+    def at_own_size(self, feeds: Feeds) -> Feeds:
+        """The text's own tokens."""
+        length = int(feeds["attention_mask"].sum())
+        return {name: np.ascontiguousarray(array[:, :length]) for name, array in feeds.items()}
+
     def postprocess(self, outputs: Outputs, raw: Any) -> NDArray[Any]:
         """The embedding, of unit length."""
         return np.asarray(outputs["embedding"][0])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgebench.task import Feeds, Outputs
 
 _HEIGHT, _WIDTH = 48, 480
+_STRIDE = 8  # pixels of width that a step of the output stands for
 _GRADES = ("clean", "mid", "hard")
 _CALIBRATION_LINES = 24
 _CALIBRATION_SEED = 1_000_000  # far from the seeds of evaluation lines
@@ -120,6 +121,13 @@ class TextRecognition(Task):
 
     def preprocess(self, raw: NDArray[np.uint8]) -> Feeds:
         return {self._input: _pixels(raw)}
+
+    def at_own_size(self, feeds: Feeds) -> Feeds:
+        """The line's own width, up to whole steps of the network."""
+        (pixels,) = feeds.values()
+        drawn = np.flatnonzero(pixels.any(axis=(0, 1, 2)))
+        width = -(-(int(drawn[-1]) + 1) // _STRIDE) * _STRIDE if drawn.size else _STRIDE
+        return {self._input: np.ascontiguousarray(pixels[..., :width])}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> str:
         """Greedy decoding of the CTC output [1, steps, characters]: repeats and blanks go."""

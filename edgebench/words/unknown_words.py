@@ -43,6 +43,11 @@ PROCESS_OVER_BOUND = "p99 of a process is over the bound"
 UPPER_OVER_BOUND = "the upper confidence bound of p99 is over the bound"
 MEASURED_ALONE = "it was measured alone"
 FEW_BLOCKS = "too few blocks or queries"
+NO_WORST_CASE = "no slowest input was sought: --worst-case"
+TIME_OF_0 = "a time of 0 was measured"
+NO_LOADGEN = "LoadGen was not asked for: --loadgen"
+ONE_SHAPE = "it was measured at one shape: --shape-sequence"
+FEW_QUERIES = "too few queries or processes"
 NO_STREAM = "not the scenario stream"
 NO_RECOVERY = "it did not catch up after it was stopped"
 STATE_INSIDE = "the model keeps its state itself"
@@ -137,6 +142,10 @@ def reported(what: str, tool: str) -> str:
 
 def p99_needs(queries: int) -> str:
     return f"p99 needs {queries} queries"
+
+
+def not_of_loadgen(scenario: str) -> str:
+    return f"LoadGen states none of {scenario}, or there is a single process"
 
 
 def given_up(waiting: int) -> str:

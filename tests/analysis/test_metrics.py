@@ -16,11 +16,16 @@ from edgebench.record import (
     Company,
     CurvePoint,
     Energy,
+    HeldMemory,
     Instructions,
+    LoadGen,
     Memory,
+    Offline,
     Paced,
+    ShapeChanges,
     Stream,
     Sustained,
+    WorstCase,
 )
 from edgebench.render.number_format import quantity
 from tests.records import generating, record, replicate, samples
@@ -62,6 +67,10 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         company_mean_ns=[11] * 3,
         alone_ns=[[9] * 300] * 3,
         company_ns=[[11] * 300] * 3,
+        alone_cpu_ns=[9] * 3,
+        company_cpu_ns=[10] * 3,
+        alone_waited_ns=[1] * 3,
+        company_waited_ns=[2] * 3,
         total_bytes=7,
     )
     stream = Stream(
@@ -72,6 +81,32 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         state={"a": "b"},
         state_bytes=1024,
         recovery_ns=10**6,
+    )
+    loadgens = [
+        LoadGen(
+            version="6.0.17",
+            scenario=scenario,
+            queries=700,
+            valid=True,
+            p50_ns=10**6,
+            p90_ns=2 * 10**6,
+            p99_ns=3 * 10**6,
+            samples_per_s=100.0,
+            service_ns=[10**6],
+        )
+        for scenario in ("SingleStream", "Offline", "Server")
+    ]
+    shapes = ShapeChanges(
+        shapes=["1x4", "1x8"],
+        first_ns=[9, 9],
+        again_ns=[3, 4],
+        mix_ns=[5] * 700,
+        changed_ns=[6] * 9,
+        same_ns=[4] * 9,
+        memory=[
+            HeldMemory(changes=0, uss_bytes=1, arena_bytes=1),
+            HeldMemory(changes=9, uss_bytes=5, arena_bytes=6),
+        ],
     )
     made = generating(tokens=100).generate
     instructions = [
@@ -86,6 +121,19 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             paced=paced,
             stream=stream,
             company=company,
+            loadgen=loadgens[i],
+            shapes=shapes,
+            worst_case=WorstCase(
+                tried=9,
+                seconds=1.0,
+                seed=99,
+                kind="noise",
+                worst_ns=[9, 9],
+                median_ns=[3, 3],
+                worst_run_ns=[4, 4],
+                median_run_ns=[2, 2],
+            ),
+            offline=Offline(samples=256, duration_ns=10**9, batch=1),
             sustained=sustained,
             generate=made,
             instructions=instructions,

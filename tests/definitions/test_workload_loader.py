@@ -79,6 +79,23 @@ def test_a_definition_becomes_frozen_types(tmp_path: Path) -> None:
         workload.name = "other"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("companions", "message"),
+    [
+        ("[cpu:0]", "'cpu:0' is no load"),
+        ("[memory:fast]", "'memory:fast' is no load"),
+        ("[demo]", "demo cannot run beside itself"),
+    ],
+)
+def test_companions_that_cannot_be_are_told_with_their_place(
+    tmp_path: Path, companions: str, message: str
+) -> None:
+    with pytest.raises((SpecError, SpecErrors), match=message):
+        load(tmp_path, GOOD + f"companions: {companions}\n")
+    made = load(tmp_path, GOOD + "companions: ['cpu:2', voice-activity]\n")
+    assert made.companions == ["cpu:2", "voice-activity"]
+
+
 def test_a_relative_file_is_of_the_definitions_folder(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD).model.uri == f"file:{tmp_path.resolve()}/models/demo.onnx"
 

@@ -197,3 +197,18 @@ def test_executorch_execution_of_the_method_is_the_row(form: str) -> None:
     assert row.latency_ns.p50 is not None
     assert 1_128_000 <= row.latency_ns.p50 < 1_600_000
     assert row.variant == {"event_block": "Execute"}
+
+
+def test_a_log_of_loadgen_gives_what_it_states(tmp_path: Path) -> None:
+    file = DATA / "mlperf-loadgen" / "server_detail.txt"
+    (row,) = rows_of("mlperf-loadgen", file)
+    assert row.scenario == "server"
+    assert (row.latency_ns.p50, row.latency_ns.p99) == (237447, 45045887)
+    assert row.throughput_per_s == pytest.approx(98.011)
+    assert row.variant["target_qps"] == 100
+    assert row.imported is not None
+    assert "not valid by LoadGen's rules: * Run unsuccessful." in row.imported.notes[-1]
+    text = file.read_text(encoding="utf-8").replace("result_validity", "result_other")
+    (tmp_path / "log.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(StoreError, match="the test states no result"):
+        rows_of("mlperf-loadgen", tmp_path / "log.txt")

@@ -10,11 +10,17 @@ import msgspec
 import pytest
 
 from edgebench.analysis.table import build_table
+from edgebench.definitions.synthetic_load import parse_companion
 from edgebench.errors import UsageError
 from edgebench.measure.companions import CompanionError, companions
-from edgebench.measure.replicate.company_blocks import MIN_PAIRS, Companions, in_company, plan
+from edgebench.measure.replicate.company_blocks import (
+    MIN_PAIRS,
+    Companions,
+    Counted,
+    in_company,
+    plan,
+)
 from edgebench.measure.worker_messages import Companion
-from edgebench.planning.synthetic_load import parse_companion
 from edgebench.record import Company
 from edgebench.record_validation import replicate_findings
 from edgebench.render.table_wording import remarks
@@ -144,3 +150,48 @@ def test_a_rare_long_wait_for_a_core_is_in_the_mean_of_its_block() -> None:
     assert all(block.mean_ns == 50_000 for block in found.alone)
     assert all(80_000 < block.mean_ns < 120_000 for block in found.company)
     assert all(len(block.kept_ns) == 256 for block in found.alone)
+
+
+@pytest.mark.parametrize(
+    ("crowded_ns", "waited_ns", "cpu_ns", "words"),
+    [
+        (2_000_000, 900_000, 1_000_000, "cores (90% of what is added is a wait for one)"),
+        (2_000_000, 0, 1_900_000, "memory, caches or the clock (a query takes 1.90x the CPU time)"),
+        (2_000_000, 500_000, 1_500_000, "cores (50% of what is added"),
+        (2_000_000, 0, 1_000_000, "unknown: neither waits nor CPU time explain it"),
+        (1_010_000, 0, 1_000_000, ""),
+        (2_000_000, None, None, "unknown: the system counts no waits"),
+    ],
+)
+def test_a_row_says_what_they_fight_for_where_counters_tell(
+    crowded_ns: int, waited_ns: int | None, cpu_ns: int | None, words: str
+) -> None:
+    part = Company(
+        companions=["cpu:2"],
+        alone_mean_ns=[1_000_000] * 3,
+        company_mean_ns=[crowded_ns] * 3,
+        alone_ns=[[1_000_000]] * 3,
+        company_ns=[[crowded_ns]] * 3,
+        total_bytes=None,
+        alone_cpu_ns=[] if cpu_ns is None else [1_000_000] * 3,
+        company_cpu_ns=[] if cpu_ns is None else [cpu_ns] * 3,
+        alone_waited_ns=[] if waited_ns is None else [0] * 3,
+        company_waited_ns=[] if waited_ns is None else [waited_ns] * 3,
+    )
+    (row,) = build_table([record(replicates=[replicate(company=part)])]).rows
+    assert row.company is not None
+    assert row.company.contested.startswith(words)
+    assert bool(words) == bool(row.company.contested)
+
+
+def test_what_the_kernel_counts_is_told_for_a_query_of_each_block() -> None:
+    machine = Machine()
+
+    def look() -> Counted:
+        return Counted(machine.now_ns // 2, machine.now_ns // 4, 0)
+
+    asked = plan(0.2, 1_000_000)
+    companions = Companions([7], machine.kill)
+    found = in_company(machine.run, [0], companions, asked, clock=machine, look=look)
+    assert {block.counted for block in found.alone} == {Counted(500_000, 250_000, 0)}
+    assert {block.counted for block in found.company} == {Counted(1_000_000, 500_000, 0)}

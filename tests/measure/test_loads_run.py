@@ -51,8 +51,13 @@ def rows_of(folder: Path, *arguments: str, state: str = "past: now") -> list[dic
     for name in ("filter", "other"):
         text = WORKLOAD.format(name=name, sha256=hashlib.sha256(content).hexdigest(), state=state)
         (folder / f"{name}.yaml").write_text(text)
+    return rows_in(folder, "filter", *arguments)
+
+
+def rows_in(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The rows of a run of workloads in a folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgebench", "run", "filter", "--workloads", str(folder), "--slice",
+        [sys.executable, "-m", "edgebench", "run", "--workloads", str(folder), "--slice",
          "0.3s", "--replicates", "1", "--format", "json", *arguments],
         cwd=folder,
         env={**os.environ, "EDGEBENCH_CACHE": str(folder / "cache")},

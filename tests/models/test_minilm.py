@@ -56,6 +56,25 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
+def test_the_open_graph_gives_a_short_text_the_embedding_that_padding_gives(
+    weights_file: Path, tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    minilm.build(weights_file, tmp_path / "fixed.onnx")
+    minilm.build_open(weights_file, tmp_path / "open.onnx")
+    ids = np.zeros((1, LENGTH), np.int64)
+    ids[0, :7] = [3, 1, 4, 1, 5, 9, 2]
+    mask = (np.arange(LENGTH)[None] < 7).astype(np.int64)
+    found = []
+    for name, length in (("fixed", LENGTH), ("open", 7)):
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"))
+        feeds = {"input_ids": ids[:, :length], "attention_mask": mask[:, :length]}
+        found.append(session.run(None, feeds)[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
 def embed(w: dict[str, NDArray[Any]], ids: NDArray[Any]) -> NDArray[np.float64]:
     """One sentence without padding, in numpy, float64."""
 

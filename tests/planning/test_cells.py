@@ -249,6 +249,8 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
     assert offline.id.endswith("/offline")
     with pytest.raises(UsageError, match="single_stream and server only"):
         cells(workload(), scenarios=["offline"], load=Load(30.0))
+    with pytest.raises(UsageError, match="cannot be scheduled"):
+        cells(workload(), scenarios=["server"], load=Load(1e12))
     with pytest.raises(UsageError, match="needs the rate"):
         cells(workload(), scenarios=["server"])
 

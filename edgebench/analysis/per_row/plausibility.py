@@ -355,6 +355,8 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
         told += (
             told - 1
         )  # a draft's session has helpers of its own, which spin while the other computes
+    if replicate.paced is not None:
+        told *= replicate.paced.workers
     busy_threads = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
     handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
     if busy_threads <= MAX_THREAD_RATIO * told + handed_on:

@@ -82,7 +82,8 @@ def overloaded(paced: Paced) -> str:
     """Why a load of random arrivals is beyond what the deployment serves; "" where it is not."""
     if paced.never_run:
         return unknown_words.given_up(paced.never_run)
-    load = sum(paced.service_ns) / max(paced.due_ns[-1], 1) if paced.due_ns else 0.0
+    served_ns = sum(paced.service_ns) / paced.workers
+    load = served_ns / max(paced.due_ns[-1], 1) if paced.due_ns else 0.0
     return unknown_words.overloaded(load) if load >= 1 else ""
 
 

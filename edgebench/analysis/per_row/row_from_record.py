@@ -16,9 +16,12 @@ from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
 from edgebench.analysis.per_row.instruction_rows import instructions_of
+from edgebench.analysis.per_row.loadgen_rows import loadgen_of
 from edgebench.analysis.per_row.rate_search import at_the_rate
+from edgebench.analysis.per_row.shape_rows import shapes_of
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import sustained_of
+from edgebench.analysis.per_row.worst_rows import worst_of
 from edgebench.analysis.table_types import (
     ColdStart,
     Interval,
@@ -90,6 +93,9 @@ def row_of(record: rec.Record) -> Row:
         paced=_paced(cell, served),
         rate_search=record.rate_search,
         company=company_of(good),
+        loadgen=loadgen_of(good),
+        shapes=shapes_of(good),
+        worst_case=worst_of(good),
         stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
@@ -424,14 +430,16 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         arrivals=each[0].arrivals,
         utilisation=_utilisation(good),
         depth_max=max((depth for paced in each for depth in paced.depth), default=None),
+        workers=each[0].workers,
+        sessions=each[0].sessions,
     )
 
 
 def _utilisation(good: Sequence[rec.Replicate]) -> float | None:
-    """Time of service over the time of the load."""
+    """Time of service over the time of the load, of all workers."""
     loads = [replicate for replicate in good if replicate.paced is not None]
     served_ns = sum(sum(replicate.paced.service_ns) for replicate in loads if replicate.paced)
-    spent_ns = sum(replicate.window_ns or 0 for replicate in loads)
+    spent_ns = sum((r.window_ns or 0) * r.paced.workers for r in loads if r.paced)
     return served_ns / spent_ns if spent_ns else None
 
 
@@ -515,6 +523,12 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     _explain_sustained(row, nothing, unknown)
     _explain_stream(row, nothing, unknown)
     _explain_company(row, unknown)
+    _explain_loadgen(row, unknown)
+    _explain_shapes(row, unknown)
+    if row.worst_case is None:
+        unknown["worst_case"] = unknown_words.NO_WORST_CASE
+    else:
+        _explain_fields(row.worst_case, "worst_case", unknown_words.TIME_OF_0, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else unknown_words.NO_TEXT
@@ -550,6 +564,26 @@ def _explain_company(row: Row, unknown: Unknown) -> None:
     _explain_fields(row.company, "company", unknown_words.FEW_BLOCKS, unknown)
     if row.company.total_bytes is None:
         unknown["company.total_bytes"] = unknown_words.UNTOLD_BY_SYSTEM
+
+
+def _explain_loadgen(row: Row, unknown: Unknown) -> None:
+    if row.loadgen is None:
+        unknown["loadgen"] = unknown_words.NO_LOADGEN
+    else:
+        why = unknown_words.not_of_loadgen(row.loadgen.scenario)
+        _explain_fields(row.loadgen, "loadgen", why, unknown)
+
+
+def _explain_shapes(row: Row, unknown: Unknown) -> None:
+    part = row.shapes
+    if part is None:
+        unknown["shapes"] = unknown_words.ONE_SHAPE
+        return
+    _explain_fields(part, "shapes", unknown_words.FEW_QUERIES, unknown)
+    if part.growth_bytes is None:
+        unknown["shapes.growth_bytes"] = unknown_words.UNTOLD_BY_SYSTEM
+    if part.arena_growth_bytes is None:
+        unknown["shapes.arena_growth_bytes"] = unknown_words.UNTOLD_BY_RUNTIME
 
 
 def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:

@@ -20,11 +20,21 @@ MAX_KEPT = 256  # latencies of a block
 SETTLING = 1
 
 
+class Counted(NamedTuple):
+    """What the kernel has counted of this process so far; None: it does not tell."""
+
+    cpu_ns: int | None = None
+    waited_ns: int | None = None  # ready to run, without a core
+    major_faults: int | None = None
+
+
 class Block(NamedTuple):
-    """One block: the mean latency of all its queries, and a random part of the latencies."""
+    """One block: the mean latency of all its queries, a random part of the latencies, and what the kernel counted, a
+    query."""
 
     mean_ns: int
     kept_ns: list[int]
+    counted: Counted = Counted()
 
 
 class Blocks(NamedTuple):
@@ -72,6 +82,7 @@ def in_company(
     asked: Plan,
     *,
     clock: Clock = time.perf_counter_ns,
+    look: Callable[[], Counted] = Counted,
 ) -> Blocks:
     """Pairs of blocks; which of a pair comes first changes from one to the next. The companions stand still
     when it returns."""
@@ -81,13 +92,19 @@ def in_company(
         for number in range(asked.pairs):
             for crowded in (False, True) if number % 2 == 0 else (True, False):
                 (companions.let if crowded else companions.stop)()
-                block = _block(run, queries, round(asked.block_s * 1e9), clock)
+                block = _block(run, queries, round(asked.block_s * 1e9), clock, look)
                 (found.company if crowded else found.alone).append(block)
         companions.stop()
     return found
 
 
-def _block(run: Run, queries: Iterator[Any], block_ns: int, clock: Clock) -> Block:
+def _block(
+    run: Run,
+    queries: Iterator[Any],
+    block_ns: int,
+    clock: Clock,
+    look: Callable[[], Counted],
+) -> Block:
     """Queries for the whole length of the block: one that is shorter than a turn of the scheduler would see no
     companion."""
     for _ in range(SETTLING):
@@ -95,6 +112,7 @@ def _block(run: Run, queries: Iterator[Any], block_ns: int, clock: Clock) -> Blo
     drawn = random.Random(0)
     kept: list[int] = []
     count = spent_ns = 0
+    before = look()
     end_at = clock() + block_ns
     while count < MIN_QUERIES or clock() < end_at:
         start = clock()
@@ -105,4 +123,11 @@ def _block(run: Run, queries: Iterator[Any], block_ns: int, clock: Clock) -> Blo
             kept.append(taken)
         elif (place := drawn.randrange(count)) < MAX_KEPT:
             kept[place] = taken
-    return Block(spent_ns // count, kept)
+    return Block(spent_ns // count, kept, _a_query(before, look(), count))
+
+
+def _a_query(before: Counted, after: Counted, count: int) -> Counted:
+    """What was counted between two looks, over the queries."""
+    pairs = zip(before, after, strict=True)
+    each = [None if a is None or b is None else max(0, b - a) // count for a, b in pairs]
+    return Counted(*each)

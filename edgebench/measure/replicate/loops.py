@@ -7,6 +7,7 @@ second clock read, as they are in `session.run(...)` as a statement. Garbage col
 from __future__ import annotations
 
 import gc
+import math
 import random
 import resource
 import time
@@ -245,14 +246,33 @@ def equal_periods(rate_per_s: float, count: int) -> Schedule:
 
 
 def poisson(rate_per_s: float, count: int, seed: int) -> Schedule:
-    """Queries that know nothing of each other: the times between them are exponential (MLPerf's Server)."""
-    drawn = random.Random(seed)
+    """Queries that know nothing of each other: the times between them are exponential (MLPerf's Server).
+
+    The schedule is the one that LoadGen draws from the seed: std::mt19937, two words a number, the first query
+    at once.
+    """
+    draw = mersenne_twister(seed).getrandbits
     due_ns: list[int] = []
-    at_s = 0.0
+    at_ns = 0
     for _ in range(count):
-        at_s += drawn.expovariate(rate_per_s)
-        due_ns.append(round(at_s * 1e9))
+        due_ns.append(at_ns)
+        share = (draw(32) + draw(32) * 2**32) / 2**64
+        at_ns += int(-math.log1p(-min(share, _BELOW_1)) / rate_per_s * 1e9)
     return Schedule(rate_per_s, due_ns, seed)
+
+
+_BELOW_1 = math.nextafter(1.0, 0.0)
+_WORDS = 624
+
+
+def mersenne_twister(seed: int) -> random.Random:
+    """The generator in the state that C++ gives std::mt19937 for a seed; Python mixes its own seeds further."""
+    words = [seed & 0xFFFFFFFF]
+    for number in range(1, _WORDS):
+        words.append((1812433253 * (words[-1] ^ (words[-1] >> 30)) + number) & 0xFFFFFFFF)
+    drawn = random.Random()
+    drawn.setstate((3, (*words, _WORDS), None))
+    return drawn
 
 
 def queries_at(
@@ -327,6 +347,7 @@ def offline(
     slice_s: float,
     max_samples: int,
     min_window_s: float = 0.0,
+    clock: Clock = time.perf_counter_ns,
 ) -> Window:
     """One query of as many samples as fill the time, in batches; all are there from the start."""
     typical_ns = max(typical_ns, 1)
@@ -334,11 +355,11 @@ def offline(
     calls = max(calls, _ceil(min_window_s * 1e9 / typical_ns))
     window = Window(stop="time", queries=calls)
     with no_gc(), usage(window):
-        start = time.perf_counter_ns()
+        start = clock()
         queries = islice(cycle(pool), calls)
-        time_block(run, islice(queries, max_samples), window.samples_ns.append)
-        time_block(run, queries, _drop)
-        window.window_ns = time.perf_counter_ns() - start
+        time_block(run, islice(queries, max_samples), window.samples_ns.append, clock)
+        time_block(run, queries, _drop, clock)
+        window.window_ns = clock() - start
     window.offline = Offline(samples=calls * batch, duration_ns=window.window_ns, batch=batch)
     return window
 
@@ -347,9 +368,10 @@ def _ceil(value: float) -> int:
     return -int(-value // 1)
 
 
-def in_turn(run: Run, first: Sequence[Any], second: Sequence[Any]) -> tuple[list[int], list[int]]:
+def in_turn(
+    run: Run, first: Sequence[Any], second: Sequence[Any], clock: Clock = time.perf_counter_ns
+) -> tuple[list[int], list[int]]:
     """Latencies of two sets of queries, timed in turn so that drift meets both alike."""
-    clock = time.perf_counter_ns
     first_ns: list[int] = []
     second_ns: list[int] = []
     with no_gc():

@@ -30,22 +30,27 @@ from edgebench.record import (
     Accounts,
     Company,
     Completion,
+    HeldMemory,
     Instructions,
+    LoadGen,
     Memory,
     OutputCheck,
     Pipeline,
     Replicate,
+    ShapeChanges,
     Stream,
     Unseen,
+    WorstCase,
 )
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgebench.backend import DeviceTimes, Effective, TensorInfo
     from edgebench.generation import GenerationSession
+    from edgebench.measure.replicate.company_blocks import Counted as Counted_
     from edgebench.measure.replicate.loops import Schedule, Window
     from edgebench.measure.replicate.quality_checks import Standard
     from edgebench.measure.replicate.quality_pass import QualityTime
@@ -64,6 +69,9 @@ RANKED_PERCENTILE = 0.99
 MAX_COUNTING_S = 60.0
 MAX_STREAM_S = 20.0  # hops of a stream take as long as they do
 COUNTING_SHARE = 1.1
+#: Of a session that is given several shapes: slices at most, and items of the task.
+SHAPES_SLICES = 4
+MAX_NATURAL = 256
 
 
 class Announces(Protocol):
@@ -308,7 +316,9 @@ def company(opened: Opened) -> Company | None:
         return None
     asked = plan(opened.job.slice_s, opened.typical_ns)
     opened.phase("measurement in company", 20 * asked.pairs * asked.block_s, 100)
-    blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked)
+    blocks = in_company(
+        opened.session.run, opened.pool, Companions(beside.pids), asked, look=_counted
+    )
     return Company(
         companions=beside.names,
         alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
@@ -316,8 +326,124 @@ def company(opened: Opened) -> Company | None:
         alone_ns=[block.kept_ns for block in blocks.alone],
         company_ns=[block.kept_ns for block in blocks.company],
         total_bytes=process_memory.resident_together((os.getpid(), *beside.pids)),
+        alone_cpu_ns=_known([block.counted.cpu_ns for block in blocks.alone]),
+        company_cpu_ns=_known([block.counted.cpu_ns for block in blocks.company]),
+        alone_waited_ns=_known([block.counted.waited_ns for block in blocks.alone]),
+        company_waited_ns=_known([block.counted.waited_ns for block in blocks.company]),
         notes=beside.notes,
     )
+
+
+def _counted() -> Counted_:
+    from edgebench.measure.replicate.company_blocks import Counted
+
+    return Counted(*process_accounting.cpu_and_wait_ns())
+
+
+def _known(values: Sequence[int | None]) -> list[int]:
+    """All of them, or none where one is unknown."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
+def loadgen(opened: Opened, window: Window) -> LoadGen | None:
+    """The same load by MLPerf's LoadGen; None: it was not asked for."""
+    from edgebench.measure.loads import loadgen_driver as driver
+
+    job = opened.job
+    if job.loadgen is None:
+        return None
+    opened.phase("measurement by LoadGen", 3 * window.window_ns / 1e9 + 2)
+    load = driver.Load(
+        scenario=driver.SCENARIOS[job.scenario],
+        queries=max(1, window.queries),
+        window_ns=window.window_ns,
+        call_ns=opened.typical_ns,
+        calls_per_query=job.runs_per_query,
+        samples_per_call=job.batch,
+        rate_per_s=window.paced.rate_per_s if window.paced is not None else None,
+        seed=job.seed + 1000 * job.index,
+    )
+    return driver.drive(opened.session.run, opened.pool, load, job.loadgen)
+
+
+def shape_changes(opened: Opened) -> ShapeChanges | None:
+    """One session that is given several shapes in turn; None: the row is of one shape."""
+    from edgebench.measure.loads import shape_changes as shapes
+
+    job = opened.job
+    if job.shape_sequence is None:
+        return None
+    seconds = SHAPES_SLICES * job.slice_s
+    opened.phase("measurement of several shapes", seconds, 4 * shapes.CHANGES)
+    model = ModelFile(
+        path=Path(job.open_path), format=job.model_format, sha256="", precision=job.precision
+    )
+    session = registry.load(job.backend).open(model, job.options)
+    try:
+        every = _shaped(opened, job.shape_sequence)
+        queries = [
+            shapes.Query(shapes.shape_text(feeds), session.prepare(feeds)) for feeds in every
+        ]
+        seed = job.seed + 1000 * job.index
+        return shapes.measure(
+            session.run,
+            queries,
+            None if job.shape_sequence else shapes.drawn(queries, seed),
+            shapes.Asked(seconds),
+            lambda changes: HeldMemory(
+                changes=changes,
+                uss_bytes=process_memory.uss_bytes(),
+                arena_bytes=session.arena_bytes(),
+            ),
+        )
+    finally:
+        session.close()
+
+
+def _shaped(opened: Opened, sequence: Sequence[Mapping[str, Sequence[int]]]) -> list[Feeds]:
+    """The inputs of every step of a sequence; of an empty one, items of the task at their own size."""
+    from edgebench.measure.loads.shape_changes import in_shape
+
+    if sequence:
+        feeds = opened.feeds
+        return [in_shape(feeds[place % len(feeds)], step) for place, step in enumerate(sequence)]
+    task = opened.task()
+    count = min(len(task), MAX_NATURAL)
+    return [task.at_own_size(task.preprocess(task.raw(index))) for index in range(count)]
+
+
+def worst_case(opened: Opened) -> WorstCase | None:
+    """The slowest input that is found in the time that was given; None: it was not asked for."""
+    from edgebench.measure.loads import worst_inputs
+    from edgebench.preparation import input_pool
+
+    job, session, task = opened.job, opened.session, opened.task()
+    if not job.worst_case_s:
+        return None
+    opened.phase("search for the slowest input", 2 * job.worst_case_s, 8 * worst_inputs.ITEMS)
+    raws = [task.raw(index) for index in range(min(len(task), worst_inputs.ITEMS))]
+    answering = raws[0]
+    clock = time.perf_counter_ns
+
+    def serve(feeds: Mapping[str, Any]) -> worst_inputs.Timed:
+        prepared = session.prepare(input_pool.stack([dict(feeds)] * job.batch))
+        start = clock()
+        answer = session.run(prepared)
+        ran = clock()
+        outputs = session.outputs_of(prepared, answer)
+        for item in input_pool.split(outputs, job.batch):
+            task.postprocess(item, answering)
+        return worst_inputs.Timed(ran - start, clock() - ran)
+
+    items = [task.preprocess(raw) for raw in raws]
+    return worst_inputs.search(serve, items, job.worst_case_s, job.seed + 1000 * job.index)
+
+
+def check_shapes(opened: Opened) -> None:
+    """Raises EdgebenchError for shapes that the inputs cannot have, before anything is timed."""
+    if opened.job.shape_sequence is not None:
+        _shaped(opened, opened.job.shape_sequence)
 
 
 def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:
@@ -392,6 +518,8 @@ def _window(opened: Opened) -> Window:
     if job.stream is not None:
         return _stream(job, job.stream, opened)
     if (rate_per_s := _rate(job, typical_ns)) is not None:
+        if job.workers > 1:
+            return _served(opened, _schedule(job, rate_per_s))
         with exact_timers():
             return loops.at_a_rate(session.run, pool, _schedule(job, rate_per_s))
     return loops.single_stream(
@@ -436,7 +564,20 @@ def _rate(job: Job, typical_ns: int) -> float | None:
     """At which queries arrive; None: a closed loop. A search for a rate begins at a share of what is served."""
     if job.rate_share is None:
         return job.rate_per_s
-    return rounded(job.rate_share * 1e9 / max(typical_ns, 1))
+    return rounded(job.workers * job.rate_share * 1e9 / max(typical_ns, 1))
+
+
+def _served(opened: Opened, schedule: Schedule) -> Window:
+    """A server's load by several workers."""
+    from edgebench.measure.loads.several_workers import served_by, workers_of
+
+    job = opened.job
+
+    def open_another() -> Session:
+        return registry.load(job.backend).open(model_file(job), job.options)
+
+    with workers_of(opened.session, open_another, opened.feeds, job.workers) as workers:
+        return served_by(workers, schedule)
 
 
 def _multi_stream(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:

@@ -73,16 +73,20 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         return generation_worker.measure(job, link, started, runtime)
     start = warm_start(job, link, runtime)
     opened = start.opened
+    steps.check_shapes(opened)
     completed = steps.completion(opened)
     if completed.incomplete:
         return _deferred(opened, started, completed)
     counted = steps.measurement(opened)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(opened.session, job)
+    loadgen = steps.loadgen(opened, counted.window)
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
     company = steps.company(opened)
+    shapes = steps.shape_changes(opened)
+    worst_case = steps.worst_case(opened)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
@@ -101,6 +105,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         offline=window.offline,
         sustained=window.sustained,
         company=company,
+        loadgen=loadgen,
+        shapes=shapes,
+        worst_case=worst_case,
         unseen=unseen,
         pipeline=pipeline,
         device=device,

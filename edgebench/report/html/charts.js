@@ -276,4 +276,5 @@ function drawCharts() {
   drawCost();
   drawRoofline();
   drawScalings();
+  drawRates();
 }

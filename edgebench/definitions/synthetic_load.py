@@ -19,6 +19,11 @@ class Synthetic(NamedTuple):
     bytes_per_s: float | None = None
 
 
+def is_load(text: str) -> bool:
+    """Whether a companion is such a load, rather than another workload."""
+    return ":" in text
+
+
 def parse_companion(text: str) -> Synthetic:
     """`"cpu:2"`, `"memory:8GB/s"`. Raises UsageError."""
     kind, _, amount = text.partition(":")

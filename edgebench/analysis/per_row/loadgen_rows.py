@@ -1,0 +1,98 @@
+"""Derives how LoadGen's figures stand to the row's own, process by process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, median, median_low
+from typing import NamedTuple
+
+from edgebench import record as rec
+from edgebench import stats
+from edgebench.analysis.table_types import LoadGen
+
+
+class _Ratio(NamedTuple):
+    """A geometric mean over processes, with its interval."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def loadgen_of(good: Sequence[rec.Replicate]) -> LoadGen | None:
+    """None where LoadGen drove no replicate."""
+    both = [(r, r.loadgen) for r in good if r.loadgen is not None]
+    if not both:
+        return None
+    parts = [part for _, part in both]
+    p90 = _over_ours([(r, part.p90_ns) for r, part in both], 900)
+    p99 = _over_ours([(r, part.p99_ns) for r, part in both], 990)
+    rates = [part.samples_per_s for part in parts if part.samples_per_s is not None]
+    return LoadGen(
+        version=parts[0].version,
+        scenario=parts[0].scenario,
+        replicates=len(parts),
+        valid=sum(part.valid for part in parts),
+        p50_ns=_middle([part.p50_ns for part in parts]),
+        p90_ns=_middle([part.p90_ns for part in parts]),
+        p99_ns=_middle([part.p99_ns for part in parts]),
+        throughput_per_s=median(rates) if rates else None,
+        p90_ratio=p90.mean,
+        p90_ratio_low=p90.low,
+        p90_ratio_high=p90.high,
+        p99_ratio=p99.mean,
+        p99_ratio_low=p99.low,
+        p99_ratio_high=p99.high,
+        throughput_ratio=_of_rates(both),
+        overhead_ns=_overhead_ns(parts),
+        why=next((part.why for part in parts if part.why), ""),
+        logs=[part.logs for part in parts if part.logs],
+    )
+
+
+def _middle(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return median_low(known) if known else None
+
+
+def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) -> _Ratio:
+    """LoadGen's percentile over that of our own loop in the same process."""
+    ratios = [
+        theirs_ns / ours_ns
+        for replicate, theirs_ns in each
+        if theirs_ns is not None and replicate.samples_ns
+        for ours_ns in [stats.percentile(sorted(replicate.samples_ns), permille)]
+        if ours_ns and theirs_ns
+    ]
+    return _ratio(ratios)
+
+
+def _ratio(ratios: Sequence[float]) -> _Ratio:
+    if not ratios:
+        return _Ratio(None, None, None)
+    mean = math.exp(fmean(map(math.log, ratios)))
+    interval = stats.log_interval(ratios)
+    if interval is None:
+        return _Ratio(mean, None, None)
+    return _Ratio(mean, min(interval.low, mean), max(interval.high, mean))
+
+
+def _of_rates(both: Sequence[tuple[rec.Replicate, rec.LoadGen]]) -> float | None:
+    """Samples per second that LoadGen states of Offline over ours."""
+    ratios = [
+        part.samples_per_s / (ours.samples * 1e9 / ours.duration_ns)
+        for replicate, part in both
+        if part.samples_per_s and (ours := replicate.offline) is not None
+    ]
+    return _ratio(ratios).mean
+
+
+def _overhead_ns(parts: Sequence[rec.LoadGen]) -> int | None:
+    """Of loads without a queue alone: elsewhere LoadGen's latency holds the wait as well."""
+    found = [
+        part.p50_ns - stats.percentile(sorted(part.service_ns), 500)
+        for part in parts
+        if part.scenario in ("SingleStream", "MultiStream") and part.p50_ns and part.service_ns
+    ]
+    return median_low(found) if found else None

@@ -1,0 +1,1 @@
+"""Further loads beside the scenarios: other drivers, several workers, changing shapes, worst inputs."""
