@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -52,6 +52,11 @@ test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
 	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx --junitxml build/tensorrt-rtx.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
+
+# One file of each kind, and all that is no workload's: what CI has time for.
+test-tensorrt-rtx-part: $(VENV)/.tensorrt-rtx
+	$(BIN)/python -m tests.ci.require_tensorrt_rtx
+	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx -k "not every_workload or image-classification or voice-activity"
 
 # OpenVINO as an execution provider of ONNX Runtime (52 MB). It computes on Intel's processors alone: elsewhere QEMU emulates one, which
 # shows that answers and facts are right, and no time. Linux, x86-64.

@@ -1,4 +1,4 @@
-"""What `edgebench explain` does between its options and printing."""
+"""Makes or reads the explanation that `edgebench explain` prints."""
 
 from __future__ import annotations
 

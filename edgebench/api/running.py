@@ -11,7 +11,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -217,7 +217,7 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
     from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.wait_for_quiet import Quiet
 
-    return Means(
+    means = Means(
         meter=meter,
         power_modes=power_modes,
         mark=emit_markers if options.energy_markers else list,
@@ -225,6 +225,15 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
         profile=_profiling(options) if options.settings.profile else None,
     )
+    return means if options.settings.instructions is None else _counting(means)
+
+
+def _counting(means: Means) -> Means:
+    """With a count of instructions for each cell. Raises UsageError where there is no program for it."""
+    from edgebench.measure.callgrind import check_callgrind, counting
+
+    check_callgrind()
+    return replace(means, launch=counting(means.launch))
 
 
 def _profiling(options: Options) -> Callable[[Job], OperatorProfile | Reason]:

@@ -162,6 +162,12 @@ if TYPE_CHECKING:
 )
 @process_options
 @run_option(
+    "instructions",
+    type=click.Choice(["callgrind"]),
+    help="Also count the instructions of an inference under valgrind, once a cell. It is slow, and part "
+    "of --budget.",
+)
+@run_option(
     "estimate",
     metavar="cpu-time:W",
     help="Also estimate energy as CPU time times W watts per core. The estimate is labelled modelled "
@@ -195,9 +201,9 @@ def command(context: click.Context, /, **params: Any) -> int:
       edgebench run image-classification --set threads=1,2 --budget 60s
     """
     from edgebench.api import run_resume
+    from edgebench.api.progress_output import to_stderr
     from edgebench.api.run_options import resolved
     from edgebench.api.running import Start, measure
-    from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()
     options = resolved(params)

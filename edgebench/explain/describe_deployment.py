@@ -1,4 +1,4 @@
-"""One profiled deployment as data: its operators with their shares and ceilings, and its kinds of operators."""
+"""Describes one profiled deployment as data: its operators with their shares and ceilings, and its kinds of operators."""
 
 from __future__ import annotations
 

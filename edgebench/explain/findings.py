@@ -1,4 +1,4 @@
-"""The rules: from profiles to findings, each a code with its figures. Words are made in `render.explain_text`."""
+"""Applies the rules that make findings of profiles, each a code with its figures. `render.explain_text` words them."""
 
 from __future__ import annotations
 

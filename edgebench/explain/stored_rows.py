@@ -1,4 +1,4 @@
-"""What stored rows say of why one is slower than another, without a runtime: times, placement, precisions."""
+"""Explains stored rows without a runtime: times, placement and precisions say why one is slower than another."""
 
 from __future__ import annotations
 

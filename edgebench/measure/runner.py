@@ -47,7 +47,7 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.synthetic_load import parse_companion
+from edgebench.planning.companion_loads import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -68,6 +68,7 @@ from edgebench.record import (
     Status,
 )
 from edgebench.store import JournalEntry
+from edgebench.words.reason_words import reason
 
 MIN_SLICE_S = 0.2
 #: What a slice brings with it beside itself: warm-up and never-seen inputs.
@@ -116,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
     profile: bool = False  # operators of each cell, after its last replicate
+    instructions: str | None = None  # "callgrind": also counted by it, once a cell
 
 
 @dataclass(frozen=True)
@@ -469,8 +471,7 @@ class Runner:
             rest_s = max(time_s - (self._means.clock() - begin_s), MIN_TURN_S)
             time_s = min(rest_s, self._left_s() + OVERTIME_S)
         if time_s <= CLOSING_S:
-            late = "the budget ended while its model was made ready"
-            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            self._cut(target, reason("out_of_time.model"))
             return
         for other in self._beside(target):
             if not self._ready(other, self._time_s(other)):
@@ -673,13 +674,12 @@ class Runner:
     def _lacks(self, target: Target, other: Target) -> None:
         """Ends a target whose companion cannot run; where only time ran out, it is cut."""
         if other.possible:
-            late = f"the budget ended while {other.cell.workload} was made ready beside it"
-            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            self._cut(target, reason("out_of_time.companion", workload=other.cell.workload))
             return
         why = other.reasons[0].message if other.reasons else other.status
-        message = f"the companion {other.cell.workload} does not run: {why}"
+        name = other.cell.workload
         target.status = "failed"
-        target.reasons.append(Reason(code="companion_failed", message=message))
+        target.reasons.append(reason("companion_failed.to_start", companion=name, why=why))
         self._finish(target)
 
     def _companions(self, target: Target) -> list[Companion]:

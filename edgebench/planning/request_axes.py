@@ -10,6 +10,7 @@ from edgebench.backend import Capabilities, Scalar
 from edgebench.errors import UsageError
 from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.words.reason_words import reason
 
 #: What is said of every request, and what it is where nothing is said. Its `batch` is the number of sequences
 #: side by side.
@@ -94,18 +95,13 @@ def request_reasons(
     """Why a runtime cannot answer such requests; `able` says which ones can."""
     drafts, keeps = speculates(variant), bool(variant.get(REUSE, False))
     if (drafts or keeps) and not can.rewinds:
-        what = "drafted tokens cannot be verified" if drafts else "turns cannot keep what was read"
-        yield _reason(f"{backend}: {what}: its decoder forgets no token here", able)
+        key = "unsupported_request." + ("draft" if drafts else "keep")
+        yield reason(key, backend=backend, able=able)
     if (drafts or TURNS in variant) and variant["batch"] != 1:
-        what = "speculation" if drafts else "a conversation"
-        yield _reason(f"{what} is of one sequence, not {variant['batch']}", "--set batch=1")
+        key = "unsupported_request.batch_of_" + ("drafts" if drafts else "turns")
+        yield reason(key, batch=variant["batch"])
     if drafts and temperature:
-        message = f"speculation is greedy, and the workload samples at temperature {temperature}"
-        yield _reason(message, "leave lookup and draft out")
-
-
-def _reason(message: str, fix: str) -> Reason:
-    return Reason(code="unsupported_request", message=message, fix=fix)
+        yield reason("unsupported_request.temperature", temperature=temperature)
 
 
 def _check_contents(values: Sequence[Scalar]) -> None:

@@ -115,6 +115,7 @@ _ALL = (
     RunOption("sustain", "--sustain", "5min", ("settings.sustain_s",), SECONDS),
     RunOption("timeout", "--timeout", "120s", ("settings.time_out_s",), SECONDS),
     RunOption("memory_limit", "--memory-limit", None, ("settings.memory_limit_bytes",), COUNT),
+    RunOption("instructions", "--instructions", None, ("settings.instructions",)),
     RunOption("estimate", "--estimate", None, ("estimate",)),
     RunOption("energy_markers", "--energy-markers", False, ("energy_markers",), SWITCH),
     RunOption("energy_root", "--energy-root", None, ("energy_root",)),
