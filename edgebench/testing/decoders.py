@@ -46,7 +46,9 @@ class TinyDecoder:
     ends: str = "Q8_0"  # type of embedding and head
     tied: bool = True
     extra: tuple[str, ...] = ()  # names of further tensors, which no architecture has
-    facts: Mapping[str, str | float] = field(default_factory=dict)  # further metadata of the architecture
+    facts: Mapping[str, str | float] = field(
+        default_factory=dict
+    )  # further metadata of the architecture
     defined: tuple[str, ...] = ()  # further tokens, of the user-defined kind
 
     @property
