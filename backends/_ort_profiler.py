@@ -249,7 +249,8 @@ def _by_name(
     """Names in the file where a provider compiled parts of it; others are found by their name alone."""
     known = {fused_nodes.name_of(node) for node in graph_nodes(source)}
     for each in timed:
-        each.kind = COMPILED if each.name in compiled else each.kind
+        if each.name in compiled:
+            each.kind, each.type = COMPILED, None
     return {
         each.name: compiled.get(each.name, (each.name,) if each.name in known else ())
         for each in timed

@@ -239,7 +239,9 @@ def _words(finding: Finding, found: Explanation) -> str:
             return f"{count} operators use one of {threads} threads and take {share} ({time})"
         case "dispatch_overhead":
             each = format_ns(finding.time_ns / max(count, 1))
-            return f"{time} ({share} of a run) pass between the {count} operators, {each} for each"
+            where = f"between the {count} operators, {each} for each"
+            where = where if count > 1 else "beside the one operator"
+            return f"{time} ({share} of a run) pass {where}"
         case "far_from_ceiling":
             reached = (finding.ceiling_ns or 0) / max(finding.time_ns, 1.0)
             return (

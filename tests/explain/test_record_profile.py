@@ -101,7 +101,7 @@ def test_a_report_shows_what_records_keep(monkeypatch: pytest.MonkeyPatch) -> No
     assert only.against.operators == kept.operators
     html = html_page.render(report)
     section = html[html.index('id="why"') :].split("</details>")[0]
-    assert section.count("<text ") == 2, "a bar for each deployment"
+    assert section.count("<svg ") == 2, "a bar for each deployment"
     assert "conv0" in section
 
 
