@@ -74,7 +74,7 @@ STATE = (
 )
 RUNS = (
     Claim("run.quick", "a short quick measures and is valid", "never"),
-    Claim("run.aarch64", "the wheel and its tests on aarch64", "never"),
+    Claim("run.aarch64", "the wheel and its runtimes on aarch64", "never"),
 )
 CLAIMS = (*BACKENDS, *METERS, *LOAD, *STATE, *RUNS)
 BY_KEY = {claim.key: claim for claim in CLAIMS}

@@ -1,6 +1,7 @@
 """Keeps what a target's tests found as a selfcheck of an emulated device: a real library, and no device under it.
 
-`python -m tests.ci.junit_to_check JUNIT CLAIM MACHINE OUT`: JUNIT is what pytest wrote, CLAIM one of edgebench.selfcheck.claims.
+`python -m tests.ci.junit_to_check JUNIT CLAIM MACHINE OUT [NOTE]`: JUNIT is what pytest wrote, CLAIM one of
+edgebench.selfcheck.claims; NOTE says what was left out of a run in part.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from xml.etree import ElementTree
+
+from msgspec.structs import replace
 
 from edgebench import __version__
 from edgebench.installed_packages import installed_version
@@ -40,6 +43,7 @@ def answer(junit: str, claim: str) -> Answer:
 def main() -> int:
     junit, claim, machine, out = sys.argv[1:5]
     found = answer(Path(junit).read_text(encoding="utf-8"), claim)
+    found = replace(found, detail="; ".join((found.detail, *sys.argv[5:6])))
     assert claim in BY_KEY, claim
     date = datetime.now(timezone.utc).date().isoformat()
     file = CheckFile(
