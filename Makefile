@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -52,6 +52,21 @@ test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
 	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx --junitxml build/tensorrt-rtx.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
+
+# One file of each kind, and all that is no workload's: what CI has time for.
+test-tensorrt-rtx-part: $(VENV)/.tensorrt-rtx
+	$(BIN)/python -m tests.ci.require_tensorrt_rtx
+	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx -k "not every_workload or image-classification or voice-activity"
+
+# OpenVINO as an execution provider of ONNX Runtime (52 MB). It computes on Intel's processors alone: elsewhere QEMU emulates one, which
+# shows that answers and facts are right, and no time. Linux, x86-64.
+test-openvino-ep: $(VENV)/.openvino-ep
+	grep -q GenuineIntel /proc/cpuinfo || command -v qemu-x86_64-static >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y qemu-user-static; }
+	$(BIN)/pytest tests/backends/test_openvino_ep.py
+
+# ExecuTorch on programs that torch exports. No part of CI: with torch it takes 6 GB.
+test-executorch: $(VENV)/.executorch
+	$(BIN)/pytest tests/backends/test_executorch.py
 
 # The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
 test-aarch64: $(VENV)/.aarch64
@@ -190,6 +205,14 @@ $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,tensorrt-rtx]'
+	touch $@
+
+$(VENV)/.openvino-ep: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,openvino-ep]'
+	touch $@
+
+$(VENV)/.executorch: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,executorch]'
 	touch $@
 
 $(VENV)/.aarch64: pyproject.toml | $(VENV)/bin/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -19,12 +20,17 @@ from edgebench.models import fused_nodes
 from edgebench.models.onnx_file import fits_inline, graph_nodes, load_model, save_model
 from edgebench.operator_times import OperatorTime, Profile, Profiler
 
+from ._ort_plugins import Part, assigned_parts, record_assignment
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
     from edgebench.backend import Feeds, Outputs
 
 _SUFFIX = "_kernel_time"
+#: What a provider that compiles makes of the nodes that it takes, and ONNX Runtime calls by a number.
+COMPILED = "compiled subgraph"
+_COMPILED_KIND = re.compile(r"(?P<provider>.+)_\d+_(?P<number>\d+)")
 #: Names of precisions by the names of element types in a profile; of others their own.
 _TYPES = {
     "float": "fp32",
@@ -58,6 +64,7 @@ class OrtProfiler(Profiler):
         model = _with_names(model, self._source, folder)
         self._optimised = folder / "optimized.onnx"
         self._inner: Any = _opened(model, open_session, folder / "p", self._optimised)
+        self._parts = assigned_parts(self._inner) or []
 
     def run(self, feeds: Feeds) -> Outputs:
         start_ns = time.perf_counter_ns()
@@ -69,7 +76,12 @@ class OrtProfiler(Profiler):
         events = json.loads(Path(self._inner.end_profiling()).read_bytes())
         self._inner = None
         timed = _timed(events)
-        nodes, notes = _nodes(self._optimised, timed, self._source.graph)
+        compiled = _compiled(timed, self._parts)
+        nodes, notes = (
+            _by_name(timed, self._source.graph, compiled)
+            if compiled
+            else _nodes(self._optimised, timed, self._source.graph)
+        )
         self._remove()
         return Profile(
             operators=tuple(self._operator(each, nodes.get(each.name)) for each in timed),
@@ -96,6 +108,7 @@ def _opened(model: ModelFile, open_session: Open, prefix: Path, optimised: Path)
     """A profiled session that writes the graph it runs, or where it cannot write that, one that does not."""
 
     def profiled(options: Any) -> None:
+        record_assignment(options)
         options.enable_profiling = True
         options.profile_file_prefix = str(prefix)
 
@@ -228,6 +241,37 @@ def _nodes(
         if each.name not in nodes and each.name in inner:
             nodes[each.name] = (each.name,)
     return nodes, notes
+
+
+def _by_name(
+    timed: Sequence[_Timed], source: GraphProto, compiled: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Names in the file where a provider compiled parts of it; others are found by their name alone."""
+    known = {fused_nodes.name_of(node) for node in graph_nodes(source)}
+    for each in timed:
+        each.kind = COMPILED if each.name in compiled else each.kind
+    return {
+        each.name: compiled.get(each.name, (each.name,) if each.name in known else ())
+        for each in timed
+    }, (f"{_provider_of(timed, compiled)} compiles what it takes, and tells no operators of it",)
+
+
+def _provider_of(timed: Sequence[_Timed], compiled: Mapping[str, Any]) -> str:
+    return next(each.provider for each in timed if each.name in compiled)
+
+
+def _compiled(timed: Sequence[_Timed], parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
+    """Nodes of the operators that a provider compiled, which are numbered as it took them."""
+    found = {}
+    for each in timed:
+        told = _COMPILED_KIND.fullmatch(each.kind)
+        if told is None or told["provider"] != each.provider:
+            continue
+        own = [part for part in parts if part.provider == each.provider]
+        number = int(told["number"])
+        if number < len(own):
+            found[each.name] = own[number].nodes
+    return found
 
 
 def _graph_of(timed: Sequence[_Timed]) -> GraphProto:

@@ -310,7 +310,12 @@ class OrtSession(Session):
             change(session_options)
             return _inference_session(model, session_options, self._options)
 
-        return OrtProfiler(self._model, opened, self.outputs, _device_of)
+        first, device = self._inner.get_providers()[0], self.device()
+
+        def device_of(provider: str) -> str:
+            return device if provider == first else _device_of(provider)
+
+        return OrtProfiler(self._model, opened, self.outputs, device_of)
 
     def close(self) -> None:
         self._inner = None
@@ -336,6 +341,12 @@ def _facts(
     asked = str(options.get("provider", _CPU)).split("+")
     graph = _read_graph(model, options)
     session_options = inner.get_session_options()
+    used = _used_provider_options(inner)
+    hint, told_threads = _told_plugin(inner, options)
+    if graph.precision is None and hint is not None:
+        graph.notes.append(
+            f"{asked[0]} tells no precision; it was told to compute floating point in {hint}"
+        )
     telemetry = _telemetry(bool(options.get("telemetry")))
     if telemetry == "on":
         graph.notes.append("ONNX Runtime's telemetry is on: a thread and memory beside the model's")
@@ -345,14 +356,14 @@ def _facts(
         providers=graph.providers,
         compute_nodes=graph.compute_nodes,
         weight_bytes=graph.weight_bytes,
-        threads=threads,
+        threads=threads if _ort_plugins.plugin_of(asked[0]) is None else told_threads,
         graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
         runtime=f"onnxruntime {onnxruntime.__version__}",
         telemetry=telemetry,
         notes=tuple(graph.notes),
         options={
             "provider": "+".join(_ort_plugins.as_asked(providers, asked)),
-            "provider_options": _used_provider_options(inner),
+            "provider_options": json.dumps(used, sort_keys=True),
             "optimization": _level_name(session_options.graph_optimization_level.name),
             "arena": session_options.enable_cpu_mem_arena,
             "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
@@ -429,10 +440,18 @@ def _level_name(level: str) -> str:
     return next(name for name, known in _LEVELS.items() if known == level)
 
 
-def _used_provider_options(session: Any) -> str:
-    """Options of the registered providers that have any, as JSON."""
-    used = {name: options for name, options in session.get_provider_options().items() if options}
-    return json.dumps(used, sort_keys=True)
+def _used_provider_options(session: Any) -> dict[str, dict[str, str]]:
+    """Options of the registered providers that have any."""
+    return {name: options for name, options in session.get_provider_options().items() if options}
+
+
+def _told_plugin(session: Any, options: Mapping[str, Scalar]) -> tuple[str | None, int | None]:
+    """The precision of floating point and the threads that a plugin was told; None: none of it, or no plugin runs."""
+    name = str(options.get("provider", _CPU)).split("+")[0]
+    if _ort_plugins.plugin_of(name) is None:
+        return None, None
+    device = _session_device(session, options)
+    return _ort_plugins.told_of(name, _used_provider_options(session), device)
 
 
 def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]]:
@@ -486,9 +505,7 @@ def _with_plugins(
         return [(_ort_plugins.BUILT_IN.get(name, name), settings) for name, settings in providers]
     for name, settings in providers:
         if name in plugins:
-            _ort_plugins.add_plugin(
-                session_options, name, settings, None if device is None else str(device)
-            )
+            _ort_plugins.add_plugin(session_options, name, settings, options)
         elif name != _CPU:
             raise UnsupportedError(f"{name} cannot be used beside {plugins[0]}", "name one of them")
     return None
@@ -563,41 +580,49 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
     from edgebench.models.onnx_file import precision_census
 
     graph = _Graph()
-    session_options = _session_options(options)
-    recorded = "session.record_ep_graph_assignment_info"
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
         path = Path(folder) / "optimized.onnx"
-        session_options.optimized_model_filepath = str(path)
-        session_options.add_session_config_entry(recorded, "1")
         try:
-            session = _inference_session(model, session_options, options)
+            session = _assigned_session(model, options, path)
         except UnsupportedError as error:
             # Providers that compile the graph cannot write it: say so, and do not guess.
             graph.notes.append(f"optimised graph not readable: {error.message}")
-            return graph
-        optimized = onnx.load(str(path), load_external_data=False)
-        graph.compute_nodes, graph.weight_bytes = precision_census(optimized)
-        graph.precision = _precision(graph.compute_nodes)
-        if hasattr(session, "get_provider_graph_assignment_info"):
-            counts: Counter[str] = Counter()
-            for part in session.get_provider_graph_assignment_info():
-                counts[part.ep_name] += len(part.get_nodes())
-            graph.providers = dict(counts)
-        elif session.get_providers() == [_CPU]:
-            graph.providers = {_CPU: len(optimized.graph.node)}
+            session = _assigned_session(model, options, None)
         else:
-            graph.notes.append("this ONNX Runtime does not report which provider runs which node")
+            optimized = onnx.load(str(path), load_external_data=False)
+            graph.compute_nodes, graph.weight_bytes = precision_census(optimized)
+            graph.precision = _precision(graph.compute_nodes)
+    parts = _ort_plugins.assigned_parts(session)
+    if parts is not None:
+        graph.providers = dict(Counter(part.provider for part in parts for _ in part.nodes))
+    elif session.get_providers() == [_CPU] and graph.compute_nodes is not None:
+        graph.providers = {_CPU: len(optimized.graph.node)}
+    else:
+        graph.notes.append("this ONNX Runtime does not report which provider runs which node")
+    _demand_what_was_asked(graph, model, options)
+    return graph
+
+
+def _assigned_session(model: ModelFile, options: Mapping[str, Scalar], written: Path | None) -> Any:
+    """A session that records which provider runs which node, and writes the graph that it runs where asked."""
+    session_options = _session_options(options)
+    _ort_plugins.record_assignment(session_options)
+    if written is not None:
+        session_options.optimized_model_filepath = str(written)
+    return _inference_session(model, session_options, options)
+
+
+def _demand_what_was_asked(graph: _Graph, model: ModelFile, options: Mapping[str, Scalar]) -> None:
+    """Raises UnsupportedError where the first provider runs no node, or none of those that are known is int8."""
     first = str(options.get("provider", _CPU)).split("+")[:1]
     requested = _ort_plugins.registered_names(first)[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
-    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get(
-        "int8"
-    ):
+    lower = model.precision.startswith(("int8", "mixed"))
+    if lower and graph.compute_nodes is not None and not graph.compute_nodes.get("int8"):
         raise UnsupportedError(
             f"{model.precision} was asked for, but no compute-heavy node runs in int8"
         )
-    return graph
 
 
 def _precision(nodes: Mapping[str, int]) -> str | None:

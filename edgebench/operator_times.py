@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from edgebench.files.number_bounds import Count, DurationNs
+from edgebench.files.number_bounds import Amount, Count, DurationNs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,32 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[
         str, ...
     ] = ()  # what a reader must know, for example that names are the runtime's own
+
+
+#: What limits an operator: arithmetic, memory, or neither of the two.
+Bound = Literal["compute", "memory", "overhead"]
+
+
+class OperatorLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator of a runtime."""
+
+    name: str
+    kind: str
+    nodes: list[str] | None = (
+        None  # of the file; None: the runtime does not tell; []: it added the operator
+    )
+    provider: str = ""
+    device: str = ""
+    type: str | None = None
+    time_ns: Amount  # median over runs
+    low_ns: Amount  # quartiles over runs
+    high_ns: Amount
+    share: Amount  # of the sum of all operators
+    parallel: bool | None = None
+    flops: Count | None = None
+    moved_bytes: Count | None = None
+    ceiling_ns: Amount | None = None  # no run on this device is faster, by its calibration
+    bound: Bound | None = None
 
 
 class Profiler(ABC):

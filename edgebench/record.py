@@ -25,6 +25,7 @@ from edgebench.files.number_bounds import (
     Share,
     Value,
 )
+from edgebench.operator_times import OperatorLine
 
 SCHEMA: Final = "edgebench.record/1"
 
@@ -58,11 +59,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reason(Part, frozen=True, kw_only=True):
-    """Why a row is not `ok`, or what to know of it. `code` is stable, `message` is for people."""
+    """Why a row is not `ok`, or what to know of it. `code` and `data` are stable facts; `message` and `fix` are
+    the words that `words/reason_words` makes of them, for people."""
 
     code: str
     message: str
     fix: str = ""
+    data: dict[str, Value] = {}
 
 
 class StateCheck(Part, frozen=True, kw_only=True):
@@ -303,6 +306,15 @@ class Accounts(Part, frozen=True, kw_only=True):
     child_bytes: Count | None = None  # of them, each shared page by its share (PSS)
 
 
+class Instructions(Part, frozen=True, kw_only=True):
+    """Instructions that the process retired in user space, threads of the runtime included."""
+
+    source: Literal["perf_event", "callgrind"]  # the processor's own counter, or an emulator's
+    count: Count | None  # null: `unknown` says why
+    inferences: Count  # that it was counted over
+    unknown: str = ""
+
+
 class EnergyUncertainty(Part, frozen=True, kw_only=True):
     """Parts of the half-width, joules per inference; docs/energy-method.md says how they combine."""
 
@@ -482,6 +494,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     queries: Count | None = None  # in the window, those included whose latency was not kept
     cpu_ns: DurationNs | None = None  # CPU time of the process in the window
     accounts: Accounts | None = None
+    instructions: list[Instructions] = []  # one for each source that was asked
     clock_lag_ns: Integer | None = (
         None  # the parent's clock less the worker's when it ended, at least
     )
@@ -551,6 +564,10 @@ class Work(Part, frozen=True, kw_only=True):
     uncounted_share: Share | None = 0.0  # of all bytes; None: some shapes are open
 
 
+#: How `int8-static` was made before records told the recipe.
+FIRST_STATIC_RECIPE = "u8s8-operators/1"
+
+
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str  # title of the workload
     sha256: str  # of the file that ran
@@ -558,8 +575,14 @@ class ModelFacts(Part, frozen=True, kw_only=True):
     source: str  # URI or path it came from
     source_sha256: str
     precision: str  # as asked for by the variant
+    recipe: str = ""  # of static quantisation, with its version; "": none, or a record of an earlier edgebench
     build_s: Amount | None = None  # time to build or quantise it; None: used as it came
     work: Work | None = None  # None: not counted (a file in a runtime's own format)
+
+    @property
+    def quantised_by(self) -> str:
+        """The recipe of static quantisation; records that do not tell it are of the first one."""
+        return self.recipe or (FIRST_STATIC_RECIPE if self.precision == "int8-static" else "")
 
 
 class CellFacts(Part, frozen=True, kw_only=True):
@@ -613,6 +636,20 @@ class RunFacts(Part, frozen=True, kw_only=True):
     commit: str | None = None
 
 
+class OperatorProfile(Part, frozen=True, kw_only=True):
+    """Times of a cell's operators, from a process of its own after its last replicate (`--profile`): nothing of it
+    is in a latency."""
+
+    source: str  # whose times they are
+    runs: Count  # profiled ones
+    run_ns: Amount  # median of the runs beside them that were not profiled
+    profiled_ns: Amount  # of the profiled ones
+    operators_ns: Amount  # the sum of all operators, also of those that are left out
+    operators: list[OperatorLine]  # those that take most first
+    left_out: Count = 0  # operators for which a record has no room
+    notes: list[str] = []
+
+
 class Record(Part, frozen=True, kw_only=True):
     """One measured, failed, unsupported or invalid cell."""
 
@@ -636,6 +673,7 @@ class Record(Part, frozen=True, kw_only=True):
     rate_search: RateSearch | None = (
         None  # of a server with a bound; its replicates are of all rates
     )
+    profile: OperatorProfile | None = None  # null: not asked for, or `reasons` say why
     imported: Imported | None = None  # null: measured by edgebench
 
 

@@ -78,8 +78,8 @@ class TaskContext:
     inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
     input_ranges: Mapping[str, InputRange] = field(default_factory=dict)  # what its graph allows
     seed: int = 0
-    #: Which draw of items: 0 is what results are judged by; a task with `draws` has others that share no item
-    #: with it.
+    #: Which draw of items: 0 is what results are judged by; a task with `draws` or `test_draws` has others that
+    #: share no item with it.
     draw: int = 0
     reference: Path | None = None  # what `GenerationTask.reference` gave, as npz
 
@@ -93,6 +93,11 @@ class Task(ABC):
     #: What other draws of items than the evaluation's are made of ("files of other seeds"), where the task heeds
     #: `context.draw`; "": it has no others.
     draws: ClassVar[str] = ""
+    #: The same of draws that show the evaluation's own sources again ("other crops of the same photos"): a search
+    #: tests on them, and tunes on none.
+    test_draws: ClassVar[str] = ""
+    #: Whether the sources of `draws` are those of the evaluation too ("the same recordings in other noise").
+    same_sources: ClassVar[bool] = False
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context

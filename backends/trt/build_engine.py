@@ -240,8 +240,8 @@ def _build(
     return memoryview(plan), facts
 
 
-def _target(config: trt.IBuilderConfig, options: Mapping[str, Scalar]) -> None:
-    """The GPU that is built for, where it is named."""
+def _target(config: Any, options: Mapping[str, Scalar]) -> None:
+    """Names the GPU that is built for, where one is given; only TensorRT for RTX's config has that."""
     if "compute_capability" not in options:
         return
     trt = library.load()

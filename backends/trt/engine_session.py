@@ -92,14 +92,14 @@ class TrtSession(Session):
             raise UnsupportedError(f"{model.path.name} does not load: {error}") from None
         self.run = self._bound()
 
-    def _deserialized(self) -> trt.ICudaEngine:
+    def _deserialized(self) -> Any:
         """The engine in the file. Raises UnsupportedError for another TensorRT's, GPU's, or none."""
         trt = library.load()
 
         path, facts = self._model.path, self._facts
         if "dla_core" in self._options:
             self._runtime.DLA_core = int(self._options["dla_core"])
-        engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             built = f" It was built by TensorRT {facts.tensorrt} for {facts.gpu}." if facts else ""
             raise UnsupportedError(

@@ -12,6 +12,7 @@ from edgebench.ab_test.cell_verdict import mismatch, percentiles, rows
 from edgebench.ab_test.pair_record import SIDES, Pair, Side
 from edgebench.ab_test.verdict import PRECEDENCE, Rules, Verdict, overall
 from edgebench.record import Reason
+from edgebench.words.reason_words import reason
 
 
 class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,15 +55,13 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
     judged = [row.verdict for row in measured if row.judged]
     reasons = list(facts.pop("reasons", []))
     if bad := [row for row in canary if row.verdict == "invalid"]:
-        message = f"the canary, base against itself, is not valid: {bad[0].metric}: {bad[0].reason}"
         few = bad[0].pairs < rules.least
-        fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
-        reasons.insert(0, Reason(code="canary", message=message, fix="" if broken else fix))
+        key = "canary" if broken else "canary.few_pairs" if few else "canary.noise"
+        reasons.insert(0, reason(key, metric=bad[0].metric, why=bad[0].reason))
     verdict = overall(judged, [row.verdict for row in canary])
     shown_only = {row.cell for row in measured if not row.judged and row.metric in LATENCIES}
     if shown_only:
-        message = f"the latency of {len(shown_only)} cells is shown and not judged"
-        reasons.append(Reason(code="report_only", message=message, fix="--set threads=1"))
+        reasons.append(reason("report_only", cells=len(shown_only)))
     if verdict in ("pass", "improve") and not any(
         row.judged and row.metric in LATENCIES for row in measured
     ):

@@ -215,7 +215,7 @@ def explained(failed: PairFailed) -> Reason:
     """The reason why a pair failed, with the arm that failed."""
     reason = failed.reason
     message = f"{failed.side}: {reason.message}"
-    if reason.code == "out_of_memory" and "together" not in reason.message:
+    if reason.code == "out_of_memory" and "left_bytes" not in reason.data:
         message = f"both arms do not fit in memory together: {message}"
     return msgspec.structs.replace(reason, message=message)
 

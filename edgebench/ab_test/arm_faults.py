@@ -19,6 +19,7 @@ from edgebench.analysis.per_row.plausibility import (
 )
 from edgebench.backend import computes_itself
 from edgebench.record import Reason, Replicate
+from edgebench.words.reason_words import reason
 
 #: What times and counts of single processes show must be seen in so many pairs, or be in most of them: a
 #: busy machine strikes no honest arm.
@@ -53,7 +54,7 @@ def _faults(case: CellCase, pairs: Sequence[Pair], side: Side) -> Iterator[Reaso
 def _shown(claim: Claim, replicates: Sequence[Replicate]) -> Iterator[Reason]:
     looked = [replicate for replicate in replicates if replicate.completion is not None]
     told = (of_most(looked, claim, _deferred), of_most(replicates, claim, _clock))
-    yield from (reason for reason in told if reason is not None)
+    yield from (fault for fault in told if fault is not None)
     if caches(replicates):
         yield CACHING
     yield from shown_falsely(claim, replicates)
@@ -89,9 +90,4 @@ def _device_untold(pairs: Sequence[Pair], side: Side) -> Iterator[Reason]:
     for pair in pairs:
         told = pair.arm(side).effective
         if told is not None and not pair.device and not computes_itself(told.device):
-            yield Reason(
-                code="device_untold",
-                message=f"it computed on {told.device} without declaring it: CPU time, which "
-                "is judged, does not cover that device",
-                fix="the backend's `Session.device` must name the device",
-            )
+            yield reason("device_untold", device=told.device)

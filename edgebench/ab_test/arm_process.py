@@ -193,7 +193,7 @@ def _rotation(opened: steps.Opened) -> Iterator[Any]:
 def _alone(opened: steps.Opened) -> Alone:
     """The arm in a closed loop, as the kernel counts it: threads, other processes, time."""
     opened.phase("count of threads and processes", COUNTED_S, 1)
-    window, accounts = steps.counted_window(_brief(opened, COUNTED_S))
+    window, accounts, _ = steps.counted_window(_brief(opened, COUNTED_S))
     return Alone(
         window_ns=window.window_ns,
         start_ns=window.start_ns,

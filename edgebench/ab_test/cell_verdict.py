@@ -37,6 +37,7 @@ from edgebench.ab_test.verdict import (
 )
 from edgebench.record import Quality, Reason
 from edgebench.units import parity_option
+from edgebench.words.reason_words import reason
 
 UNSCREENED = 1 << 30  # tests: more than any suite has
 
@@ -146,29 +147,23 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
         for side in SIDES:
             check = pair.arm(side).output_check
             if not check.passed:
-                message = (
-                    f"outputs of {side} differ from {check.against} by {check.relative_error:.2g} "
-                    f"(limit {check.limit:.2g}" + (f", {check.basis})" if check.basis else ")")
+                return reason(
+                    "output_mismatch.arm",
+                    side=side,
+                    against=check.against,
+                    error=check.relative_error,
+                    limit=check.limit or 0.0,
+                    basis=check.basis,
                 )
-                return Reason(code="output_mismatch", message=message)
         if pair.parity_error is None or case.parity_limit is None:
             continue
         limit = case.parity_limit if pair.parity_limit is None else pair.parity_limit
         if not pair.parity_error <= limit:
             if pair.parity_note:
-                fix = "compare models of the same outputs: no limit makes these comparable"
-                return Reason(code="output_mismatch", message=pair.parity_note, fix=fix)
-            message = (
-                f"outputs of head differ from those of base by {pair.parity_error:.2g} "
-                f"(limit {limit:.2g})"
-            )
-            limits = parity_option(pair.parity_error)
-            fix = (
-                f"if they are meant to: {limits} says how far; "
-                if limits
-                else "no limit allows as much: give inputs that the models are made for (--inputs, --range); "
-            ) + "or have labels judge them: --parity off, for files of your own with --task"
-            return Reason(code="output_mismatch", message=message, fix=fix)
+                return reason("output_mismatch.other_outputs", note=pair.parity_note)
+            option = parity_option(pair.parity_error)
+            key = "output_mismatch.arms" if option else "output_mismatch.arms_hopeless"
+            return reason(key, error=pair.parity_error, limit=limit, option=option)
     return None
 
 

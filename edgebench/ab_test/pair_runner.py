@@ -42,6 +42,7 @@ from edgebench.probes.process_accounting import asleep_ns
 from edgebench.processes.child import Child, Limits, Setup, garbled, not_started
 from edgebench.processes.python_command import foreign_module_command, module_command
 from edgebench.record import Energy, Reason, Replicate, Status
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from edgebench.energy.run_meter import Meter
@@ -275,11 +276,11 @@ def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Ener
 def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
     needed = HEADROOM * (loaded.resident_bytes or 0)
     if available is not None and needed > available:
-        message = (
-            f"both arms do not fit in memory together: {first} takes "
-            f"{(loaded.resident_bytes or 0) / 2**20:.0f} MiB, {available / 2**20:.0f} MiB are left"
+        taken = loaded.resident_bytes or 0
+        why = reason(
+            "out_of_memory.both_arms", first=first, taken_bytes=taken, left_bytes=available
         )
-        raise PairFailed(second, "failed", Reason(code="out_of_memory", message=message))
+        raise PairFailed(second, "failed", why)
 
 
 def _block_shape(loaded: Any, long_blocks: bool) -> BlockShape:

@@ -32,6 +32,7 @@ from edgebench.measure.time_budget import Budget
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.processes.signals import AGAIN, ended_by
 from edgebench.record import Reason
+from edgebench.words.reason_words import reason
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
 MAX_PAIR_BYTES = 1 << 26  # 20 rounds of a thousand samples take a hundredth of that
@@ -84,10 +85,7 @@ def compare(
         )
         try:
             if not match.measure():
-                message = (
-                    f"the budget of {settings.budget_s:g} s ended before every cell was decided"
-                )
-                reasons.append(Reason(code="budget", message=message, fix="raise --budget"))
+                reasons.append(reason("budget", budget_s=settings.budget_s or 0.0))
         except EdgebenchError as error:
             code = "not_written" if isinstance(error, StoreError) else "stopped"
             reasons.append(Reason(code=code, message=error.message, fix=error.fix))

@@ -116,8 +116,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleR
         return RuleResult(
             verdict="invalid", decided=False, wanted=rules.least, pairs=count, reason=reason
         )
-    walk = _screened if rules.screened else _direct
-    verdict, at, wanted = walk(changes, tolerance, rules)
+    verdict, at, wanted = _walk(changes, tolerance, rules)
     seen = estimate(changes[:at])
     assert seen is not None  # at is 5 or more
     detectable = seen.detectable(math.log1p(tolerance.tau), rules.deciding_alpha)
@@ -142,36 +141,23 @@ def pairs_of_next_look(ruling: RuleResult, told: int, pairs: int) -> int:
     return ruling.wanted + pairs - told if told else pairs
 
 
-def _direct(
-    changes: Sequence[float], tolerance: Tolerance, rules: Rules
-) -> tuple[Verdict, int, int]:
-    """Verdict, pairs it stands on, and pairs of the next look."""
+def _walk(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> tuple[Verdict, int, int]:
+    """Verdict, pairs it stands on, and pairs of the next look. Where the rules screen, the first sign of a change
+    sends the test to confirmation."""
+    alpha = SCREEN_ALPHA if rules.screened else rules.look_alpha
     verdict: Verdict = "inconclusive"
     done = 0
     for look in rules.looks:
         if look > len(changes):
             return verdict, done, look
         done, seen = look, estimate(changes[:look])
-        verdict = _decided(seen, tolerance, rules.look_alpha) or _passes(seen, tolerance)
-        if verdict != "inconclusive":
-            return verdict, look, look
-    return verdict, done, done
-
-
-def _screened(
-    changes: Sequence[float], tolerance: Tolerance, rules: Rules
-) -> tuple[Verdict, int, int]:
-    """Walks as `_direct` does, but the first sign of a change sends the test to confirmation."""
-    verdict: Verdict = "inconclusive"
-    done = 0
-    for look in rules.looks:
-        if look > len(changes):
-            return verdict, done, look
-        done, seen = look, estimate(changes[:look])
-        sign = _decided(seen, tolerance, SCREEN_ALPHA)
-        if sign and look in rules.screens:
+        sign = _decided(seen, tolerance, alpha)
+        if sign and rules.screened and look in rules.screens:
             return _confirmed(changes, look, sign, tolerance, rules)
-        verdict = "inconclusive" if sign else _passes(seen, tolerance)
+        if sign and rules.screened:
+            verdict = "inconclusive"
+        else:
+            verdict = sign or _passes(seen, tolerance)
         if verdict != "inconclusive":
             return verdict, look, look
     return verdict, done, done

@@ -12,8 +12,6 @@ from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.uncertainty import Uncertain, student_share, uncertain
 from edgebench.errors import UsageError
 
-_TURNED = {">=": "<=", ">": "<"}
-
 
 @dataclass(frozen=True)
 class Checked:

@@ -41,6 +41,7 @@ REASONS: Final = (
     "not_ranked",
     "quality_metric_differs",
     "effective_precision_differs",
+    "recipe_differs",
     "inputs_differ",
 )
 _CODE = {name: number for number, name in enumerate(REASONS)}
@@ -202,6 +203,7 @@ def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[
         "not_ranked": _is_struck(one, first) | _is_struck(two, other),
         "quality_metric_differs": differ(one, two, first, other, "quality.metric"),
         "effective_precision_differs": differ(one, two, first, other, "effective.precision"),
+        "recipe_differs": differ(one, two, first, other, "model.recipe"),
         "inputs_differ": differ(one, two, first, other, "inputs_sha256"),
     }
     for name, flags in reversed(reasons.items()):

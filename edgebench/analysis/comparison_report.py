@@ -16,14 +16,10 @@ from edgebench.analysis.per_row.environment_differences import Difference
 from edgebench.analysis.uncertainty import uncertain
 from edgebench.backend import Scalar
 from edgebench.record import Part
+from edgebench.words import note_words
 
 SCHEMA: Final = "edgebench.compare/1"
 _CLEAR: tuple[Literal["open", "higher", "lower"], ...] = ("open", "higher", "lower")
-_DRIFT = (
-    "ratios across separate runs contain the drift of the machine between them, which their "
-    "intervals do not hold: `edgebench gate` judges regressions"
-)
-_NO_ENVIRONMENT = "Parquet does not hold the environment: compare the result files for that"
 
 
 class SideFacts(Part, frozen=True, kw_only=True):
@@ -89,9 +85,9 @@ class ComparisonReport(Part, frozen=True, kw_only=True):
 
 def report(comparison: Comparison, most: int | None = None) -> ComparisonReport:
     """The whole comparison, or its first `most` cells and reasons."""
-    notes = [_DRIFT]
+    notes = [note_words.DRIFT]
     if any(side.environment is None for side in comparison.sides):
-        notes.append(_NO_ENVIRONMENT)
+        notes.append(note_words.NO_ENVIRONMENT)
     notes += _ran_otherwise(comparison)
     return ComparisonReport(
         confidence=comparison.confidence,
@@ -123,8 +119,8 @@ def _ran_otherwise(comparison: Comparison) -> Iterator[str]:
                 )
             )
             for (backend, mine, theirs), count in differences.items():
-                cells = f"{count} cell{'s' if count > 1 else ''} of {backend}"
-                yield f"{cells} ran with {what} {mine} in {one.name} and {theirs} in {side.name}"
+                sides = one.name, side.name
+                yield note_words.ran_otherwise(count, backend, what, (mine, theirs), sides)
 
 
 def _side(name: str, frame: Frame) -> SideFacts:
@@ -246,14 +242,16 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
     one = comparison.sides[0]
     for side, older in zip(comparison.sides, comparison.superseded, strict=True):
         for row in older:
-            run = side.frame.text("run", int(row))
-            why = f"a later row in {side.name} stands for it (this one is of run {run})"
+            run = str(side.frame.text("run", int(row)))
+            why = note_words.replaced_row(side.name, run)
             yield _why(side.frame, int(row), [side.name], "superseded", why)
     for side, pairing in zip(comparison.sides[1:], comparison.pairings, strict=True):
         for row in pairing.only_first:
-            yield _why(one.frame, int(row), [side.name], "missing", f"not in {side.name}")
+            why = note_words.missing_in(side.name)
+            yield _why(one.frame, int(row), [side.name], "missing", why)
         for row in pairing.only_other:
-            yield _why(side.frame, int(row), [one.name], "missing", f"not in {one.name}")
+            why = note_words.missing_in(one.name)
+            yield _why(side.frame, int(row), [one.name], "missing", why)
         for place in np.flatnonzero(pairing.reason):
             code = REASONS[pairing.reason[place]]
             rows = int(pairing.first[place]), int(pairing.other[place])
@@ -262,11 +260,8 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
         for ratios in pairing.ratios:
             for place in np.flatnonzero(ratios.barred & (pairing.reason == 0)):
                 rows = int(pairing.first[place]), int(pairing.other[place])
-                kinds = [
-                    f"{frame.text('energy.kind', row)} of {frame.text('energy.scope', row)}"
-                    for frame, row in zip((one.frame, side.frame), rows, strict=True)
-                ]
-                why = f"{kinds[0]} in {one.name}, {kinds[1]} in {side.name}"
+                origins = _origin(one.frame, rows[0]), _origin(side.frame, rows[1])
+                why = note_words.energy_of_sides(origins, (one.name, side.name))
                 names, metric = [one.name, side.name], ratios.metric.name
                 yield _why(one.frame, rows[0], names, "energy_differs", why, metric)
 
@@ -298,26 +293,32 @@ def _why(
 
 
 _COLUMNS = {
-    "workload_version_differs": ("version of the workload", "workload_version"),
-    "quality_metric_differs": ("quality is", "quality.metric"),
-    "effective_precision_differs": ("what ran is", "effective.precision"),
-    "inputs_differ": ("inputs are", "inputs_sha256"),
+    "workload_version_differs": "workload_version",
+    "quality_metric_differs": "quality.metric",
+    "effective_precision_differs": "effective.precision",
+    "recipe_differs": "model.recipe",
+    "inputs_differ": "inputs_sha256",
 }
+
+
+def _origin(frame: Frame, row: int) -> str:
+    kind, scope = frame.text("energy.kind", row), frame.text("energy.scope", row)
+    return note_words.origin_of_energy(str(kind), str(scope))
 
 
 def _words(
     code: str, names: tuple[str, str], frames: tuple[Frame, Frame], rows: tuple[int, int]
 ) -> str:
     if code in _COLUMNS:
-        what, column = _COLUMNS[code]
         one, two = (
-            str(frame.text(column, row))[:12] for frame, row in zip(frames, rows, strict=True)
+            str(frame.text(_COLUMNS[code], row))[:12]
+            for frame, row in zip(frames, rows, strict=True)
         )
-        return f"{what} {one} in {names[0]} and {two} in {names[1]}"
+        return note_words.values_differ(code, (one, two), names)
     parts = []
     for name, frame, row in zip(names, frames, rows, strict=True):
         status = str(frame.text("status", row))
         if status != "ok" or (code == "not_ranked" and frame.numbers("ranked")[row] != 1):
-            why = "; ".join(frame.messages(row)) or "no reason was recorded"
-            parts.append(f"{name}: " + (why if status == "ok" else f"{status}: {why}"))
+            why = note_words.state_of_row(status, frame.messages(row), note_words.NO_REASON)
+            parts.append(f"{name}: {why}")
     return "; ".join(parts)

@@ -14,6 +14,7 @@ from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
 from edgebench.analysis.uncertainty import ratio_of
 from edgebench.metrics import METRICS
+from edgebench.words import unknown_words
 
 _Key = tuple[object, ...]
 
@@ -119,10 +120,10 @@ def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: boo
     unknown = dict(row.unknown)
     if row.variant.get("precision") == "fp32":
         # An fp32 row is the measure, but one with other settings may be told against the fastest.
-        unknown["baseline"] = "this is an fp32 row"
+        unknown["baseline"] = unknown_words.FP32_ROW
         for name in ("quality.delta", "quality.delta_to"):
             if name in unknown:
-                unknown[name] = "this is an fp32 row"
+                unknown[name] = unknown_words.FP32_ROW
         return msgspec.structs.replace(row, unknown=unknown)
     if other is None:
         return row
@@ -137,11 +138,11 @@ def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: boo
             speedup_high=gain.high,
         )
     if baseline is None:
-        unknown["baseline"] = "the row was not measured"
+        unknown["baseline"] = unknown_words.ROW_NOT_MEASURED
     else:
         del unknown["baseline"]
         if baseline.speedup_low is None:
-            why = "an interval needs 2 replicates of both rows"
+            why = unknown_words.INTERVAL_OF_BOTH
             unknown["baseline.speedup_low"] = unknown["baseline.speedup_high"] = why
     quality = _with_delta(row.quality, other)
     if quality is not None and quality.delta is not None:

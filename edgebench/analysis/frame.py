@@ -232,6 +232,7 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "inputs_sha256": lambda row: row.inputs_sha256,
     "imported.tool": lambda row: row.imported and row.imported.tool,
     "model.sha256": lambda row: row.model and row.model.sha256,
+    "model.recipe": lambda row: row.model and row.model.quantised_by,
 }
 _REPLICATES: dict[str, Callable[[Row], int]] = {
     "latency.p50": lambda row: len(row.latency_ns.p50_of_replicates),

@@ -24,6 +24,7 @@ from edgebench.analysis.frontier import (
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.backend import Scalar
 from edgebench.record import Part
+from edgebench.words import note_words, unknown_words
 
 SCHEMA: Final = "edgebench.frontier/1"
 _MINUTES = 200  # groups whose next minute is looked into
@@ -265,12 +266,11 @@ def _volume(competition: Competition, points: Any, better: Any) -> Volume:
     }
     differing = span > 0
     if not differing.any():
-        return Volume(share=None, reference=named, reason="all rows have the same values")
+        return Volume(share=None, reference=named, reason=note_words.SAME_VALUES)
     scaled = (points - best)[:, differing] / span[differing]
     volume = hypervolume(scaled, np.full(scaled.shape[1], 1.1))
     if volume is None:
-        why = "so large a front needs moocore: pip install 'edgebench[analysis]'"
-        return Volume(share=None, reference=named, reason=why)
+        return Volume(share=None, reference=named, reason=note_words.NEEDS_MOOCORE)
     return Volume(share=volume / 1.1 ** scaled.shape[1], reference=named)
 
 
@@ -279,8 +279,8 @@ def _notes(result: Frontier, competition: Competition, places: Indices, better: 
     notes = []
     if better == "lower" and any(o.asked == "higher" for o in competition.objectives):
         metric = frame.text("quality.metric", int(members[0]))
-        notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
-    notes += [f"{name} is not an objective: {why}" for name, why in competition.omitted.items()]
+        notes.append(note_words.lower_is_better(str(metric)))
+    notes += [note_words.no_objective(name, why) for name, why in competition.omitted.items()]
     return notes + shared_notes(frame, members, across="devices" in result.across)
 
 
@@ -289,11 +289,11 @@ def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
     notes = []
     runs = frame.codes("run").codes[members]
     if len(np.unique(runs)) > 1 and not across:
-        notes.append("rows of several runs compete: the intervals do not hold drift between runs")
+        notes.append(note_words.RUNS_COMPETE)
     inputs = frame.codes("inputs_sha256")
     hashes = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
     if len(hashes) > 1:
-        notes.append(f"rows that compete were given different inputs ({len(hashes)} hashes)")
+        notes.append(note_words.other_inputs(len(hashes)))
     return notes
 
 
@@ -306,15 +306,14 @@ def not_ranked(result: Frontier, row: int) -> NotRanked:
     """Why that row does not compete."""
     frame, code = result.frame, int(result.left_out[row])
     identity = frame.identity(row)
-    status = frame.text("status", row)
     if code == UNRANKED:
-        why = "; ".join(frame.messages(row)) or "not ranked"
-        reason = why if status == "ok" else f"{status}: {why}"
+        status = str(frame.text("status", row))
+        reason = note_words.state_of_row(status, frame.messages(row), unknown_words.NOT_RANKED)
     elif code == MODELLED:
-        reason = "its energy is modelled, not measured"
+        reason = note_words.ENERGY_MODELLED
     else:
         metric = result.objective_of[code - OBJECTIVE].metric
-        reason = f"{metric.name} is unknown: {frame.reason(row, metric)}"
+        reason = note_words.unknown_of_row(metric.name, frame.reason(row, metric))
     return NotRanked(
         id=identity.id,
         device=identity.device,

@@ -12,6 +12,7 @@ from edgebench.analysis.frame import Indices, Numbers
 from edgebench.analysis.front_probability import SignedObjective, front_probability
 from edgebench.analysis.frontier import UNDECIDED, Competition, Frontier
 from edgebench.record import Part
+from edgebench.words import note_words
 
 MINUTE_S = 60.0
 _MAX_ROWS = 256  # rows of a group that is looked into
@@ -43,20 +44,18 @@ def one_more_minute(result: Frontier, competition: Competition, places: Indices)
     unknown = np.isnan(np.stack([column.of.error for column in columns])).any()
     seconds = result.frame.numbers("replicate_wall_s")[competition.members[places]]
     if len(places) > _MAX_ROWS:
-        return _unsaid(undecided, "too many rows compete")
+        return _unsaid(undecided, note_words.MANY_ROWS)
     if unknown:
-        return _unsaid(undecided, "rows with one replicate need a second one first")
+        return _unsaid(undecided, note_words.ONE_REPLICATE)
     open_ = competition.verdict[places] == UNDECIDED
     measured = open_ | _rivals(columns, open_, result.confidence)
     if np.isnan(seconds[measured]).any():
-        return _unsaid(undecided, "the rows do not say how long a replicate takes")
+        return _unsaid(undecided, note_words.NO_DURATION)
     once = float(seconds[measured].sum())
     more = max(int(MINUTE_S // once), 1)
     then = [_after(column, measured, more) for column in columns]
     if all(new is old for new, old in zip(then, columns, strict=True)):
-        return _unsaid(
-            undecided, "more replicates narrow neither a peak of memory nor a meter's error"
-        )
+        return _unsaid(undecided, note_words.NOTHING_NARROWS)
     odds = front_probability(
         then,
         np.zeros(len(places), dtype=np.intp),

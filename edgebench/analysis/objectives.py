@@ -14,6 +14,7 @@ from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbe
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Better, Metric, metric
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.words import note_words
 
 _DIRECTIONS: dict[str, Better] = {"min": "lower", "max": "higher"}
 
@@ -107,7 +108,6 @@ _CANDIDATES = (
     "generate.ttft", "generate.tpot", "throughput", "quality", "memory.peak",
     "energy.j_per_inference",
 )  # fmt: skip
-_UNKNOWN = "unknown for some rows"
 
 
 def _demands(groups: Codes, members: list[int], key: tuple[Any, ...]) -> Demands:
@@ -156,7 +156,7 @@ class _Candidate:
         self._origins: dict[int, dict[str, None]] = {}
         for row in np.flatnonzero(some & self._differs[groups.codes]).tolist():
             kind_of, scope = origins.names[origins.codes[row]]
-            words = f"{kind_of} of {scope or 'unknown scope'}"
+            words = note_words.origin_of_energy(str(kind_of), str(scope or "unknown scope"))
             self._origins.setdefault(int(groups.codes[row]), {})[words] = None
         unsure = some & np.isnan(frame.numbers("energy.uncertainty_j"))
         self._lacking |= np.bincount(groups.codes[unsure], minlength=count) > 0
@@ -175,16 +175,16 @@ class _Candidate:
             if self._reasons[group]:
                 return self._reasons[group]
             if self._estimated[group]:
-                return "modelled, not measured"
+                return note_words.MODELLED
         if self._lacking[group]:
-            return _UNKNOWN
+            return note_words.UNKNOWN_FOR_SOME
         if not self._differs[group]:
             return ""
         if self._name == "quality":
-            return "the rows are judged by different metrics"
+            return note_words.OTHER_QUALITY_METRICS
         if self._name == "throughput":
-            return "all queries are of one batch size"
-        return f"kind or scope differ between rows ({', '.join(self._origins[group])})"
+            return note_words.ONE_BATCH_SIZE
+        return note_words.energies_differ(self._origins[group])
 
 
 def _differing(groups: Codes, some: NDArray[np.bool_], values: Numbers) -> NDArray[np.bool_]:

@@ -44,6 +44,7 @@ from edgebench.analysis.uncertainty import (
     uncertain,
 )
 from edgebench.metrics import METRICS
+from edgebench.words import note_words
 
 _LISTED = 20  # rows that meet the limits by value alone
 _SURELY_WORSE = 0.9999  # confidence at which a row is too far off the best one to be drawn
@@ -369,12 +370,10 @@ def _margin(competition: _Competition, sign: float, chosen: int, second: int) ->
     times = float(np.exp(found.log[0])) if min(own, other) > 0 else None
     margin = Margin(ratio=times, low=None, high=None, difference=other - own, confidence=None)
     if np.isnan(error):
-        why = "one of the two has no interval"
-        return replace(margin, reason=why)
+        return replace(margin, reason=note_words.ONE_WITHOUT_INTERVAL)
     sizes = competition.objective.metric.name == "memory.peak" and not error
     if sizes and times is not None and times <= 1 + MEMORY_RESOLUTION:
-        why = "peaks of memory that differ by less than 1 % count as equal"
-        return replace(margin, confidence=0.5, reason=why)
+        return replace(margin, confidence=0.5, reason=note_words.EQUAL_MEMORY)
     if error == 0 or times is None:
         sure = 0.5 if own == other else 1.0
         return replace(margin, confidence=sure, low=times, high=times)
@@ -452,15 +451,13 @@ def _relaxation(competition: _Competition, number: int, place: int, ordered: Ind
 def _notes(competition: _Competition, names: dict[str, Any], competing: Indices) -> list[str]:
     notes = []
     if names.get("quality.better") == "lower":
-        metric = names.get("quality.metric")
+        metric = str(names.get("quality.metric"))
         for each in competition.checked:
             if each.limit.relative and each.limit.metric.name == "quality" and not each.limit.upper:
-                notes.append(
-                    f"{metric} is an error: {each.limit.text} holds up to fp32 / "
-                    f"{each.limit.value:g}"
-                )
+                limit, share = each.limit.text, each.limit.value
+                notes.append(note_words.share_of_an_error(metric, limit, share))
         if competition.objective.metric.name == "quality":
-            notes.append(f"{metric} is an error: the lowest is the best")
+            notes.append(note_words.lowest_is_best(metric))
     for each in competition.checked:
         notes += [*_unknown(competition, each, competing), *_without_fp32(each, competing)]
     return notes + shared_notes(competition.frame, competing, across=names.get("device") is None)
@@ -475,8 +472,8 @@ def _unknown(competition: _Competition, each: Checked, competing: Indices) -> li
         reasons[reason] = reasons.get(reason, 0) + 1
     if not reasons:
         return []
-    count = f"{len(unknown)} of {len(competing)} rows"
-    return [f"{each.limit.metric.name} is unknown of {count}: {'; '.join(reasons)}"]
+    counts = len(unknown), len(competing)
+    return [note_words.unknown_of_rows(each.limit.metric.name, *counts, reasons)]
 
 
 def _without_fp32(each: Checked, competing: Indices) -> list[str]:
@@ -484,5 +481,5 @@ def _without_fp32(each: Checked, competing: Indices) -> list[str]:
     unbound = np.isnan(each.bound[competing]) & ~np.isnan(each.of.value[competing])
     if not unbound.any():
         return []
-    count = f"{np.count_nonzero(unbound)} of {len(competing)} rows"
-    return [f"{each.limit.text}: {count} have no fp32 row that tells it"]
+    some = int(np.count_nonzero(unbound))
+    return [note_words.no_fp32_row(each.limit.text, some, len(competing))]

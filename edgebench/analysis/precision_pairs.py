@@ -19,6 +19,7 @@ from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Row
 from edgebench.analysis.uncertainty import ratio_of
+from edgebench.words import note_words
 
 _FULL = ("fp32", "float32", "f32")
 _WORDS = ("fp32", "float32", "float", "f32", "fp16", "float16", "bf16", "uint8", "int8", "quant")
@@ -139,11 +140,8 @@ def _finding(
 ) -> Finding:
     slower = sum(pair.slower for pair in pairs)
     faster = sum(pair.faster for pair in pairs)
-    worst = max(pair.slowdown for pair in pairs)
-    best = min(pair.slowdown for pair in pairs)
-    count = f"all {len(pairs)}" if slower == len(pairs) else f"{slower} of {len(pairs)}"
-    networks = f"{family} pair{'s' if len(pairs) != 1 else ''}"
-    points = "" if all(pair.low is not None for pair in pairs) else ", by reported values"
+    slowdowns = [pair.slowdown for pair in pairs]
+    points = any(pair.low is None for pair in pairs)
     return Finding(
         device=device,
         workload=workload,
@@ -153,6 +151,7 @@ def _finding(
         pairs=pairs,
         slower=slower,
         faster=faster,
-        text=f"reduced precision not faster: {precision} is slower than fp32 in {count} {networks} "
-        f"({best:.2f}x to {worst:.2f}x the time{points})",
+        text=note_words.slower_than_fp32(
+            precision, family, slower, len(pairs), (min(slowdowns), max(slowdowns)), points
+        ),
     )

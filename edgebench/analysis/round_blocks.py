@@ -3,13 +3,15 @@
 The cells of a run are measured in rounds, one fresh process of each cell a round. A slow minute of the
 machine meets all cells of a round alike, so what a round has in common is taken out before cells are
 compared: y[cell, round] = cell + round + rest, on logarithms (a randomised complete block design;
-Box, Hunter and Hunter 2005, chapter 4). Three things make it hold on real machines:
+Box, Hunter and Hunter 2005, chapter 4). Four things make it hold on real machines:
 
-- Cells differ in their spread. Each cell's variance is its own, moderated towards that of all cells as
-  far as theirs agree (Smyth 2004, the prior of limma): nearly pooled where they are alike, nearly its
-  own where they are not.
-- From `MIN_ROBUST_ROUNDS` rounds on, a value far off its round and cell counts less: Huber's
-  pseudo-values (Huber and Ronchetti 2009, section 7.6) take the place of the values.
+- Cells differ in their spread: with two threads, a process may fall into one of two speeds. Each cell has a
+  variance of its own (Grubbs 1948), by restricted maximum likelihood: a round is what its calm cells say it
+  is, so that a cell of two speeds does not widen the ratio of two others.
+- Few rounds tell a variance badly. Each cell's is moderated towards that of all cells as far as theirs agree
+  (Smyth 2004, the prior of limma), and less the more it lies above them (as Phipson et al. 2016 do).
+- From `MIN_ROBUST_ROUNDS` rounds on, a value far off its round and cell, by the spread of its own cell,
+  counts less: Huber's pseudo-values (Huber and Ronchetti 2009, section 7.6) take the place of the values.
 - A cell may lack rounds. Its mean is then what it would be over all rounds.
 """
 
@@ -36,8 +38,12 @@ MIN_ROUNDS = 2
 MIN_ROBUST_ROUNDS = 5
 #: A value that lies further off than so many robust standard deviations counts less.
 MAX_DEVIATION = 3.0
+#: No cell alone says what a round is: two at least, so that ratios of either are of both.
+MAX_SHARE = 0.5
 _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation of normal values
-_MAX_ITERATIONS = 50
+#: Steps of the iterations; blocks of many runs take the same as each alone.
+_MEDIAN_STEPS, _ROBUST_STEPS, _VARIANCE_STEPS = 3, 15, 10
+_BACKFIT_STEPS = 40  # of a design that lacks values; each takes the error to a half or less
 #: Few cells that look alike do not show that they are: their variances are taken to differ by this share of a
 #: standard error more than they seem to, and the prior weighs no more than so many degrees of freedom.
 _CAUTION = 0.5
@@ -46,9 +52,9 @@ _MIN_VARIANCE = 1e-24  # of equal values, whose logarithm is needed
 
 
 class Fit(NamedTuple):
-    """Blocks of equal shape. mean (blocks, cells): logarithm of each cell, over all rounds. error
-    (blocks, cells): of it, as far as cells of the block are compared: the logarithm of a ratio has
-    hypot of both. degrees (blocks,): of freedom of these errors."""
+    """Blocks of equal shape, all (blocks, cells). mean: logarithm of each cell, over all rounds. error:
+    of it, as far as cells of the block are compared: the logarithm of a ratio has hypot of both.
+    degrees: of freedom of that error."""
 
     mean: Numbers
     error: Numbers
@@ -63,104 +69,153 @@ def fit(values: Numbers, measured: NDArray[np.bool_] | None = None) -> Fit:
     """
     shown = np.ones(values.shape[1:], dtype=bool) if measured is None else measured
     design = _Design(shown)
-    fitted = design.fitted(values)
+    values = np.where(shown, values, 0.0)
     if design.rounds >= MIN_ROBUST_ROUNDS:
-        values, fitted = _without_outliers(design, values, fitted)
-    rest = np.where(shown, values - fitted, 0.0)
-    own = np.square(rest).sum(axis=-1) * design.scale
-    variance, degrees = _moderated(own, design)
-    error = np.sqrt(variance * design.leverage)
-    return Fit(design.means(values), error, np.maximum(degrees, 1).astype(np.intp))
+        values = _without_outliers(design, values)
+    variance = np.ones(values.shape[:2])
+    for _ in range(_VARIANCE_STEPS):
+        shares = design.shares(variance)
+        cells, rounds = design.least_squares(values, shares)
+        own, each = design.variances(values - cells[..., None] - rounds[:, None, :], shares)
+        variance, prior = _moderated(own, each)
+    return Fit(
+        mean=cells + rounds[:, design.of_round > 0].mean(axis=-1)[:, None],
+        error=np.sqrt(design.error_squares(variance, shares)),
+        degrees=design.degrees_of(prior),
+    )
 
 
 class _Design:
-    """Which cell was measured in which round, and what follows from that alone."""
+    """Says which cell was measured in which round, and what follows from that alone."""
 
     def __init__(self, shown: NDArray[np.bool_]) -> None:
         self.shown = shown
-        self.weight = shown.astype(np.float64)
+        self.complete = bool(shown.all())
         self.cells = len(shown)
-        self.of_cell, self.of_round = self.weight.sum(axis=1), self.weight.sum(axis=0)
+        self.of_cell, self.of_round = shown.sum(axis=1), shown.sum(axis=0)
         self.rounds = int((self.of_round > 1).sum())
-        total = self.weight.sum()
         #: Degrees of freedom of the rest: rounds of a single cell tell nothing.
-        self.degrees = float(total - self.cells - (self.of_round > 0).sum() + 1)
-        self.scale = total / self.degrees / self.of_cell
-        self.of_each = self.degrees * self.of_cell / total
-        share = self.weight / np.maximum(self.of_round, 1)
-        self._share = share
-        normal = np.diag(self.of_cell) - share @ self.weight.T
-        self._inverse = np.linalg.pinv(normal)
-        self.leverage = np.diag(self._inverse) * self.cells / (self.cells - 1)
+        self.degrees = float(shown.sum() - self.cells - (self.of_round > 0).sum() + 1)
 
-    def _cells_of(self, values: Numbers) -> Numbers:
-        """Least squares of the cells, up to a common constant."""
-        shown = np.where(self.shown, values, 0.0)
-        of_rounds = shown.sum(axis=-2) / np.maximum(self.of_round, 1)
-        apart = shown.sum(axis=-1) - (of_rounds[..., None, :] * self.weight).sum(axis=-1)
-        return np.asarray(apart @ self._inverse)
+    def shares(self, variance: Numbers) -> Numbers:
+        """Returns how much each cell says of each round (blocks, cells, rounds), one over its variance; no
+        more than `MAX_SHARE` where several were measured."""
+        weight = np.where(self.shown, (1 / np.maximum(variance, _MIN_VARIANCE))[..., None], 0.0)
+        share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+        for _ in range(2):  # what is taken from one may lift a second to the limit
+            most = np.where(self.of_round > 1, MAX_SHARE, 1.0)
+            beyond = np.maximum(share - most, 0.0)
+            room = np.where(share >= most, 0.0, share)
+            part = room / np.maximum(room.sum(axis=1, keepdims=True), 1e-300)
+            share = share - beyond + beyond.sum(axis=1, keepdims=True) * part
+        return np.asarray(share)
 
-    def _rounds_of(self, values: Numbers, cells: Numbers) -> Numbers:
-        apart = np.where(self.shown, values - cells[..., :, None], 0.0)
-        return np.asarray(apart.sum(axis=-2) / np.maximum(self.of_round, 1))
+    def least_squares(self, values: Numbers, shares: Numbers) -> tuple[Numbers, Numbers]:
+        """Returns the cells (blocks, cells) and the rounds (blocks, rounds), in turns until they settle."""
+        cells = values.sum(axis=-1) / self.of_cell
+        for _ in range(1 if self.complete else _BACKFIT_STEPS):
+            rounds = (shares * (values - cells[..., None])).sum(axis=1)
+            rest = np.where(self.shown, values - rounds[:, None, :], 0.0)
+            cells = rest.sum(axis=-1) / self.of_cell
+        return cells, rounds
 
-    def fitted(self, values: Numbers) -> Numbers:
-        cells = self._cells_of(values)
-        return np.asarray(cells[..., :, None] + self._rounds_of(values, cells)[..., None, :])
+    def variances(self, rest: Numbers, shares: Numbers) -> tuple[Numbers, Numbers]:
+        """Returns each cell's own variance, and the degrees of freedom that it has."""
+        left = np.where(self.shown, 1 - shares, 0.0).sum(axis=-1)
+        each = left * self.degrees / left.sum(axis=-1, keepdims=True)
+        return np.where(self.shown, np.square(rest), 0.0).sum(axis=-1) / each, each
 
-    def means(self, values: Numbers) -> Numbers:
-        """Returns the mean of each cell over all rounds in which any cell was measured."""
-        cells = self._cells_of(values)
-        rounds = self._rounds_of(values, cells)[..., self.of_round > 0]
-        return np.asarray(cells + rounds.mean(axis=-1)[..., None])
+    def error_squares(self, variance: Numbers, shares: Numbers) -> Numbers:
+        """Returns parts for each cell whose sums are the variances of the differences of two."""
+        least = variance / self.of_cell
+        if self.complete:
+            return np.asarray(least)
+        covariance = self._covariance(variance, shares)
+        own = np.diagonal(covariance, axis1=1, axis2=2)
+        apart = own[:, :, None] + own[:, None, :] - 2 * covariance
+        if self.cells == 2:
+            return np.asarray(np.maximum(apart.sum(axis=-1) / 2, least))
+        of_each = apart.sum(axis=-1)
+        of_all = of_each.sum(axis=-1, keepdims=True) / (2 * (self.cells - 1))
+        return np.asarray(np.maximum((of_each - of_all) / (self.cells - 2), least))
+
+    def _covariance(self, variance: Numbers, shares: Numbers) -> Numbers:
+        """Returns that of the cells (blocks, cells, cells), which solve `normal @ cells = apart`, up to what all have
+        in common."""
+        shown = self.shown.astype(np.float64)
+        of_cell = np.eye(self.cells) * self.of_cell
+        normal = of_cell - np.einsum("ir,bjr->bij", shown, shares) + 1 / self.cells
+        crossed = np.einsum("bir,jr->bij", shares * variance[..., None], shown)
+        crossed = crossed + np.swapaxes(crossed, 1, 2)
+        of_rounds = np.einsum("bjr,bj->br", np.square(shares), variance)
+        shared = np.einsum("ir,br,jr->bij", shown, of_rounds, shown)
+        apart = of_cell * variance[:, None, :] - crossed + shared
+        half = np.linalg.solve(normal, apart)
+        return np.asarray(np.linalg.solve(normal, np.swapaxes(half, 1, 2)))
+
+    def degrees_of(self, prior: Numbers) -> NDArray[np.intp]:
+        """Returns the degrees of freedom of each cell in a comparison: of two cells alone, those of the paired t."""
+        paired = self.degrees / (self.cells - 1) * self.of_cell / self.of_cell.mean()
+        return np.asarray(np.clip(paired + prior, 1, self.degrees), dtype=np.intp)
 
 
-def _without_outliers(design: _Design, values: Numbers, fitted: Numbers) -> tuple[Numbers, Numbers]:
-    """Huber's pseudo-values and what is fitted to them."""
-    fitted = _by_medians(design, values)
-    correction = np.sqrt(design.shown.sum() / design.degrees)
-    for _ in range(_MAX_ITERATIONS):
-        rest = values - fitted
-        middle = np.nanmedian(
-            np.where(design.shown, np.abs(rest), np.nan), axis=(-2, -1), keepdims=True
-        )
-        limit = MAX_DEVIATION * _NORMAL_MAD * correction * middle
-        after = design.fitted(fitted + np.clip(rest, -limit, limit))
-        moved = np.abs(after - fitted).max()
-        fitted = after
-        if moved < 1e-10:
-            break
+def _without_outliers(design: _Design, values: Numbers) -> Numbers:
+    """Returns Huber's pseudo-values."""
+    cells, rounds = _medians(design, values)
+    correction = _NORMAL_MAD * np.sqrt(design.shown.sum() / design.degrees)
+    for _ in range(_ROBUST_STEPS):
+        fitted = cells[..., None] + rounds[:, None, :]
+        away = np.abs(np.where(design.shown, values - fitted, np.nan))
+        of_all = np.nanmedian(away, axis=(1, 2))[:, None]
+        scale = correction * np.maximum(of_all, np.nanmedian(away, axis=2))
+        limit = MAX_DEVIATION * scale[..., None]
+        clipped = np.where(design.shown, fitted + np.clip(values - fitted, -limit, limit), 0.0)
+        cells, rounds = design.least_squares(clipped, design.shares(np.square(scale)))
+    fitted = cells[..., None] + rounds[:, None, :]
     rest = values - fitted
-    inside = np.where(design.shown, np.abs(rest) <= limit, False).sum(axis=(-2, -1), keepdims=True)
+    inside = np.where(design.shown, np.abs(rest) <= limit, False).sum(axis=(1, 2), keepdims=True)
     stretch = 1 / np.maximum(inside / design.shown.sum(), 0.5)
-    return fitted + stretch * np.clip(rest, -limit, limit), fitted
+    return np.where(design.shown, fitted + stretch * np.clip(rest, -limit, limit), 0.0)
 
 
-def _by_medians(design: _Design, values: Numbers) -> Numbers:
-    """A fit that half of the values cannot move: medians of rounds, then of cells."""
+def _medians(design: _Design, values: Numbers) -> tuple[Numbers, Numbers]:
+    """Returns cells and rounds that half of the values cannot move (Tukey's median polish)."""
     shown = np.where(design.shown, values, np.nan)
-    rounds = np.nan_to_num(np.nanmedian(shown[..., design.of_round > 0], axis=-2, keepdims=True))
-    of_rounds = np.zeros((*values.shape[:-2], 1, values.shape[-1]))
-    of_rounds[..., design.of_round > 0] = rounds
-    return np.asarray(of_rounds + np.nanmedian(shown - of_rounds, axis=-1, keepdims=True))
+    cells = np.nanmedian(shown, axis=-1)
+    rounds = np.zeros((len(values), values.shape[-1]))
+    some = design.of_round > 0
+    for _ in range(_MEDIAN_STEPS):
+        rounds[:, some] = np.nanmedian((shown - cells[..., None])[..., some], axis=1)
+        cells = np.nanmedian(shown - rounds[:, None, :], axis=-1)
+    return cells, rounds
 
 
-def _moderated(own: Numbers, design: _Design) -> tuple[Numbers, Numbers]:
-    """Variances of the cells moderated towards their mean, and degrees of freedom of each block.
+def _moderated(own: Numbers, each: Numbers) -> tuple[Numbers, Numbers]:
+    """Returns variances of the cells moderated towards that of all, and the prior's degrees of freedom.
 
-    The prior's degrees of freedom are those at which the logarithms of the cells' variances would
-    spread as they do (Smyth 2004, section 6.2), and a little less: a variance that is pulled to the mean of
-    calmer cells makes its cell look surer than it is.
+    own: (blocks, cells) with so many degrees of freedom `each`. The prior's degrees are those at which the
+    logarithms of the cells' variances would spread as they do (Smyth 2004, section 6.2), and a little less.
+    For a cell whose variance is k times the prior's they are k times fewer: a cell that is pulled to calmer
+    ones would look surer than it is. Two cells have one rest between them, and nothing to agree on.
     """
-    each = float(design.of_each.mean())
-    mean = own.mean(axis=-1, keepdims=True)
-    spread = np.log(np.maximum(own, _MIN_VARIANCE)).var(axis=-1, ddof=1)
-    doubt = _CAUTION * np.sqrt(2 / (design.cells - 1)) * spread
-    excess = spread + doubt - _trigamma(np.array(each / 2))
-    prior = np.minimum(_prior_degrees(excess), _MAX_PRIOR_DEGREES)
-    share = (1 / (1 + each / prior))[..., None]
-    variance = share * mean + (1 - share) * own
-    return variance, np.minimum(each + prior, design.degrees)
+    cells = own.shape[-1]
+    if cells == 2:
+        return own, np.zeros_like(own)
+    logs = np.log(np.maximum(own, _MIN_VARIANCE))
+    spread = logs.var(axis=-1, ddof=1)
+    doubt = _CAUTION * np.sqrt(2 / (cells - 1)) * spread
+    excess = spread + doubt - _trigamma(each / 2).mean(axis=-1)
+    prior = np.minimum(_prior_degrees(excess), _MAX_PRIOR_DEGREES)[:, None]
+    middle = (logs + _log_bias(each)).mean(axis=-1, keepdims=True)
+    common = np.exp(middle - _log_bias(prior))
+    prior = prior * np.minimum(common / np.maximum(own, _MIN_VARIANCE), 1.0)
+    return (prior * common + each * own) / (prior + each), prior
+
+
+def _log_bias(degrees: Numbers) -> Numbers:
+    """How much the logarithm of a variance with so many degrees of freedom falls short, on average."""
+    half = degrees / 2
+    return np.asarray(np.log(half) - _digamma(half))
 
 
 def _prior_degrees(excess: Numbers) -> Numbers:
@@ -171,6 +226,15 @@ def _prior_degrees(excess: Numbers) -> Numbers:
         above = _trigamma(np.exp(middle) / 2) > excess
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.where(excess > 0, np.exp(low), np.inf)
+
+
+def _digamma(x: Numbers) -> Numbers:
+    """The derivative of log gamma (Abramowitz and Stegun 6.3.5 and 6.3.18)."""
+    total = np.zeros_like(x)
+    for step in range(6):
+        total -= 1 / (x + step)
+    x = x + 6
+    return np.asarray(total + np.log(x) - 1 / (2 * x) - 1 / (12 * x**2) + 1 / (120 * x**4))
 
 
 def _trigamma(x: Numbers) -> Numbers:
@@ -241,7 +305,7 @@ def _paired(
                 paired = Paired(
                     value=float(np.exp(fitted.mean[number, place])),
                     error=float(fitted.error[number, place]),
-                    degrees=int(fitted.degrees[number]),
+                    degrees=int(fitted.degrees[number, place]),
                 )
                 pairs.append((cell, paired))
     return pairs

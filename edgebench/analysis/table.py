@@ -17,6 +17,7 @@ from edgebench.analysis.table_types import Device, Row, Run, Table
 from edgebench.energy.cell_energy import notes as energy_notes
 from edgebench.files.json_lines import encoded
 from edgebench.record import Record
+from edgebench.words import note_words
 
 
 def build_table(
@@ -90,7 +91,7 @@ def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, No
     elif known.facts != device.facts:
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
-        notes[f"{device.name}: facts differ between runs: {', '.join(changed)}"] = None
+        notes[note_words.facts_differ(device.name, changed)] = None
 
 
 def _note_reference(record: Record, notes: dict[str, None]) -> None:
@@ -103,8 +104,8 @@ def _note_reference(record: Record, notes: dict[str, None]) -> None:
 def _note_limits(record: Record, notes: dict[str, None]) -> None:
     declared = record.device.declared
     if declared is not None and declared.limits:
-        words = ", ".join(limit_words(name, value) for name, value in declared.limits.items())
-        notes[f"{record.device.name}: limits of its entry {declared.entry}: {words}"] = None
+        limits = [limit_words(name, value) for name, value in declared.limits.items()]
+        notes[note_words.device_limits(record.device.name, declared.entry, limits)] = None
 
 
 def _run_of(record: Record) -> Run:
@@ -132,11 +133,7 @@ def _imported_notes(rows: Sequence[Row]) -> list[str]:
     notes = []
     for tool, members in by_tool.items():
         shared = set.intersection(*(set(row.imported.notes) for row in members if row.imported))
-        count = f"{len(members)} row{'s' if len(members) != 1 else ''}"
-        notes.append(
-            f"{count} reported by {tool}, not measured by edgebench: without samples a number has no "
-            "interval and is compared as a point; <= marks an upper bound that stands for a percentile"
-        )
+        notes.append(note_words.reported_rows(len(members), tool))
         notes += [f"{tool}: {note}" for note in sorted(shared)]
         notes += [
             f"{finding.device}, {finding.workload}, {finding.scenario}: {finding.text}"
@@ -148,15 +145,9 @@ def _imported_notes(rows: Sequence[Row]) -> list[str]:
 def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     notes = _imported_notes(rows)
     if len(runs) > len({run.device for run in runs}):
-        notes.append(
-            "the table holds several runs of one device: a machine drifts between runs, and the "
-            "intervals do not cover that drift"
-        )
+        notes.append(note_words.RUNS_OF_ONE_DEVICE)
     if any(
         row.imported is None and row.latency_ns.replicates > 1 and not row.rounds for row in rows
     ):
-        notes.append(
-            "some results do not say in which rounds they were measured: their rows are compared as "
-            "if they were independent, which makes intervals of ratios wider"
-        )
+        notes.append(note_words.NO_ROUNDS)
     return [*notes, *energy_notes([row.energy for row in rows])]

@@ -30,6 +30,7 @@ from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
 from edgebench.record import StateCheck
+from edgebench.words import note_words, unknown_words
 
 
 def with_decisions(
@@ -97,7 +98,7 @@ def _placed(row: Row, competition: Competition, place: int, by_value: bool) -> R
     for name in _PLACE:
         unknown.pop(name, None)
     if np.isnan(probability):
-        unknown["front_probability"] = "rows without an interval leave it open"
+        unknown["front_probability"] = unknown_words.OPEN_WITHOUT_INTERVALS
     return msgspec.structs.replace(
         row,
         front=VERDICTS[verdict],
@@ -114,7 +115,7 @@ _PLACE = ("front", "front_probability", "front_by_value", "pareto")
 def _undecided(row: Row, result: Frontier, index: int) -> Row:
     """A ranked row that does not tell what the others are ranked by."""
     metric = result.objective_of[int(result.left_out[index]) - OBJECTIVE].metric
-    why = f"{metric.name} is unknown, which the others are ranked by"
+    why = unknown_words.not_in_ranking(metric.name)
     return msgspec.structs.replace(row, unknown=row.unknown | dict.fromkeys(_PLACE, why))
 
 
@@ -169,7 +170,7 @@ def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> st
         names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
         for name in names:
             if name in levels and levels[name].level in ("warn", "invalid"):
-                return f"before the run, {_said(levels[name])}"
+                return note_words.before_the_run(_said(levels[name]))
     return ""
 
 

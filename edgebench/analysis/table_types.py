@@ -146,6 +146,13 @@ class ColdStart(Part, frozen=True, kw_only=True):
     total_ns: int | None
 
 
+class Instructions(Part, frozen=True, kw_only=True):
+    """Instructions of an inference in user space: by the processor's counter, median over replicates; by callgrind."""
+
+    retired: float | None
+    callgrind: float | None
+
+
 class Warmup(Part, frozen=True, kw_only=True):
     """The warm-up, medians over replicates; `steady` only if every replicate became steady."""
 
@@ -345,6 +352,7 @@ class Row(Part, frozen=True, kw_only=True):
     pipeline: Pipeline | None = None
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
+    instructions: Instructions | None = None
     paced: Paced | None = None
     rate_search: RateSearch | None = None
     stream: Stream | None = None

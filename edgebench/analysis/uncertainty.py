@@ -7,8 +7,9 @@ would not do: with 3 of them, a nominal 95 % interval holds the truth in some 75
 
 Rows that were measured in the same rounds of a run form a block (`blocks.py`): what they have in common
 is no part of how far their ratio may be off. Within a block a row is drawn as value * exp(e * z * g), z
-normal and g of the whole block, so that each ratio of two rows has Student's t with the block's degrees
-of freedom and hypot of both errors. `ratio` is the one definition of that, wherever two rows are compared.
+normal and g of the whole block (one place in each row's own table), so that each ratio of two rows has
+Student's t, with degrees of freedom between theirs and hypot of both errors. `ratio` is the one
+definition of that, wherever two rows are compared.
 
 A draw depends on the seed, the row's device, run and id, the metric and the number of the draw, and
 on nothing else: not on the order of rows, nor on which other rows there are.
@@ -159,8 +160,8 @@ class Blocks:
 @dataclass(frozen=True)
 class Ratio:
     """Holds for pairs of rows the logarithm of one value over the other, its standard error (0: exact, NaN:
-    nothing tells) and degrees of freedom. Student's t on logarithms: of rows of one block with the
-    block's degrees, else Welch's."""
+    nothing tells) and degrees of freedom. Student's t on logarithms: of rows of one block with
+    degrees between theirs, else Welch's."""
 
     log: Numbers
     error: Numbers
@@ -215,8 +216,20 @@ def ratio(one: Uncertain, two: Uncertain) -> Ratio:
     freedom = np.clip(freedom + 1e-9, np.minimum(smallest, _NORMAL), _NORMAL)
     if paired.any():
         assert one.blocks is not None
-        freedom = np.where(paired, one.blocks.degrees, freedom)
+        assert two.blocks is not None
+        of_both = one.blocks.degrees, two.blocks.degrees
+        freedom = np.where(paired, shared_degrees(parts, of_both), freedom)
     return Ratio(log, np.sqrt(squared), freedom.astype(np.intp), paired)
+
+
+def shared_degrees(squares: tuple[Numbers, Numbers], degrees: tuple[Indices, Indices]) -> Indices:
+    """Returns the degrees of freedom of the ratio of two rows of a block, from the squares of their errors:
+    between their own, nearer to those of the row that spreads more."""
+    both = squares[0] + squares[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shared = both / (squares[0] / degrees[0] + squares[1] / degrees[1])
+    least = np.minimum(degrees[0], degrees[1])
+    return np.where(both > 0, np.nan_to_num(shared) + 1e-9, least).astype(np.intp)
 
 
 def ratio_of(frame: Frame, metric: Metric, tops: Indices, bottoms: Indices) -> Ratio:

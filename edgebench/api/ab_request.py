@@ -16,7 +16,7 @@ from edgebench.ab_test.run_ab import compare
 from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.api.energy_source import meter_here
 from edgebench.api.own_tasks import own_task_lines
-from edgebench.api.voices import Telling, pair_watcher, teller
+from edgebench.api.progress_output import Telling, pair_watcher, teller
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
 from edgebench.measure.wait_for_quiet import Quiet

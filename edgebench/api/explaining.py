@@ -1,4 +1,4 @@
-"""What `edgebench explain` does between its options and printing."""
+"""Makes or reads the explanation that `edgebench explain` prints."""
 
 from __future__ import annotations
 
@@ -56,11 +56,13 @@ def explain_results(path: Path, params: Mapping[str, Any]) -> Explanation:
     from edgebench.analysis.table import build_table
     from edgebench.explain.stored_rows import explain_rows
 
-    table = build_table(list(records_of(files_of([path]))))
+    records = list(records_of(files_of([path])))
+    profiles = {(r.run.id, r.cell.id): r.profile for r in records if r.profile is not None}
+    table = build_table(records)
     chosen = {axis: values[0] for axis, values in parse_sets(params["sets"]).items()}
     names = [row.workload for row in table.rows]
     workload = params["workload"]
     if workload is not None and workload not in names:
         raise UsageError(f"{path} has no row of {workload!r}{did_you_mean(workload, names)}")
     rows = [row for row in table.rows if workload in (None, row.workload)]
-    return explain_rows(rows, params["backend"], chosen, params["against"])
+    return explain_rows(rows, params["backend"], chosen, params["against"], profiles)

@@ -1,4 +1,4 @@
-"""From the options of `edgebench fleet run` to a run on boards: what travels, what is refused, what is gone on with."""
+"""Turns the options of `edgebench fleet run` into a run on boards: what is sent, what is refused, what is continued."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from edgebench.analysis import ties
 from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
+from edgebench.api.progress_output import Telling, voice_of
 from edgebench.api.results import Names, Results, preferences, without_gc
 from edgebench.api.run_options import resolved
 from edgebench.api.running import Outcome, Start, measure
-from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
@@ -60,6 +60,7 @@ class RunOptions(TypedDict, total=False):
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
     cool_to: float  # degrees Celsius of the chip, before each process; beside the budget
+    profile: bool  # keeps the times of each cell's operators, from a process of its own
     target: Share  # half-width of the interval that is asked for
     percentile: Literal["p50", "p90", "p99"]  # whose interval is to reach the target
     replicates: int  # fresh processes per cell
@@ -68,6 +69,9 @@ class RunOptions(TypedDict, total=False):
     sustain: Duration  # longest load of a process under the scenario sustained
     timeout: Duration  # silence that counts as a hang
     memory_limit: Size  # that a process may allocate
+    instructions: Literal[
+        "callgrind"
+    ]  # also counts instructions once a cell, by valgrind's callgrind
     estimate: str  # "cpu-time:2.5" also models energy, at 2.5 W per core
     energy_markers: bool  # bursts of load, for `edgebench energy attach`
     seed: int  # of generated inputs and of the order of cells

@@ -1,4 +1,4 @@
-"""Predictions beside picks: cells that a device never ran, and that are perhaps faster than what it ran."""
+"""Predicts, for the end of a pick, cells that a device never ran and that are perhaps faster than what it ran."""
 
 from __future__ import annotations
 

@@ -70,6 +70,27 @@ def _cut(target: Target, reason: Reason) -> str:
     return f"cut by the budget: {target.cell.id}: {reason.message}"
 
 
+class CompletedCells:
+    """What to say of cells that are complete: of unsupported ones, each reason once per backend and workload."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str, str]] = set()
+
+    def text(self, record: Record) -> str | None:
+        """One line; None where the like was said of another cell."""
+        text = f"{_MARKS[record.status]}: {record.cell.id}"
+        if record.status == "ok" or not record.reasons:
+            return text
+        reason = record.reasons[0]
+        if record.status != "unsupported":
+            return f"{text}: {reason.message}"
+        alike = (record.cell.workload, record.cell.backend, reason.message)
+        if alike in self._known:
+            return None
+        self._known.add(alike)
+        return f"{text}: {reason.message}"
+
+
 class LineWatcher:
     """For pipes and logs: a line when a cell is complete, and where nothing else was said for a while."""
 
@@ -81,6 +102,7 @@ class LineWatcher:
         self._said_s = now()
         self._doing = ""
         self._until_s = 0.0
+        self._completed = CompletedCells()
 
     def say(self, text: str) -> None:
         self._write(text)
@@ -116,10 +138,8 @@ class LineWatcher:
         self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
-        text = f"{_MARKS[record.status]}: {record.cell.id}"
-        if record.status != "ok" and record.reasons:
-            text += f": {record.reasons[0].message}"
-        self.say(text)
+        if (text := self._completed.text(record)) is not None:
+            self.say(text)
 
 
 class LiveWatcher:
@@ -142,6 +162,7 @@ class LiveWatcher:
         self._task = self._progress.add_task("", total=None, left="-:--")
         self._left_s = 0.0
         self._number = 0
+        self._completed = CompletedCells()
 
     def begin(self) -> None:
         self._progress.start()
@@ -194,9 +215,8 @@ class LiveWatcher:
         self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
-        if record.status != "ok":
-            reason = record.reasons[0].message if record.reasons else ""
-            self.say(f"{_MARKS[record.status]}: {record.cell.id}: {reason}", "yellow")
+        if record.status != "ok" and (text := self._completed.text(record)) is not None:
+            self.say(text, "yellow")
         self._progress.update(self._task, completed=self._number)
 
 

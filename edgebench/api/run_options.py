@@ -13,6 +13,7 @@ from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
+from edgebench.planning.companion_loads import parse_companion
 from edgebench.planning.own_models import OwnInputs, workload_for_model
 from edgebench.planning.run_parameters import (
     DEFAULT_SUITE,
@@ -22,7 +23,6 @@ from edgebench.planning.run_parameters import (
     QUICK_REPLICATES,
 )
 from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
-from edgebench.planning.synthetic_load import parse_companion
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -124,6 +124,8 @@ def resolved(params: Mapping[str, Any]) -> Options:
             if params["wait_quiet"]
             else 0.0,
             cool_to_c=params["cool_to"],
+            profile=params["profile"],
+            instructions=params["instructions"],
         ),
     )
 

@@ -11,7 +11,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,12 +39,13 @@ from edgebench.planning.cells import (
     plan,
 )
 from edgebench.planning.settings import parse_sets
-from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
+from edgebench.record import DeviceFacts, OperatorProfile, Reason, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
     from edgebench.definitions.device_inventory import Device
     from edgebench.definitions.workload import Workload
+    from edgebench.measure.worker_messages import Job
 
 
 class Voice(NamedTuple):
@@ -216,13 +217,33 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
     from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.wait_for_quiet import Quiet
 
-    return Means(
+    means = Means(
         meter=meter,
         power_modes=power_modes,
         mark=emit_markers if options.energy_markers else list,
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
+        profile=_profiling(options) if options.settings.profile else None,
     )
+    return means if options.settings.instructions is None else _counting(means)
+
+
+def _counting(means: Means) -> Means:
+    """With a count of instructions for each cell. Raises UsageError where there is no program for it."""
+    from edgebench.measure.callgrind import check_callgrind, counting
+
+    check_callgrind()
+    return replace(means, launch=counting(means.launch))
+
+
+def _profiling(options: Options) -> Callable[[Job], OperatorProfile | Reason]:
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import own_calibration
+    from edgebench.explain.record_profile import profile_of
+    from edgebench.probes import device_facts
+
+    calibration = own_calibration(cache_dir(), device_facts.detect().name)
+    return lambda job: profile_of(job, options.settings, calibration)
 
 
 def _check_company(options: Options, workloads: Sequence[Workload]) -> None:

@@ -16,6 +16,7 @@ from edgebench.cli.shared.options import (
     names_argument,
     together,
 )
+from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.errors import AssetError, ExitCode, UsageError
 from edgebench.text.plain_text import say
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA = "edgebench.assets/1"
 
 
-@click.group(name="assets")
+@click.group(name="assets", cls=WholeLinesGroup)
 def command() -> None:
     """Fetch, check, remove, export or import the model and data files of workloads.
 
@@ -56,7 +57,7 @@ def pull(
 ) -> int:
     """Fetch the files that workloads need.
 
-    Without a selection, the workloads of the suite `quick`.
+    Without a selection, the files of the suite `quick` are fetched.
 
     \b
     Example:
@@ -76,7 +77,7 @@ def list_(
 ) -> None:
     """List the files of workloads with their size, licence and path in the cache.
 
-    Without a selection, the files of all known workloads.
+    Without a selection, the files of all known workloads are listed.
 
     \b
     Example:
@@ -94,7 +95,7 @@ def verify(
 ) -> int:
     """Check cached files against their hashes.
 
-    Without a selection, those files of all known workloads that are in the cache.
+    Without a selection, all files of known workloads that are in the cache are checked.
 
     \b
     Example:

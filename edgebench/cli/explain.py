@@ -8,6 +8,15 @@ from typing import Any
 
 import click
 
+from edgebench.cli.shared.options import (
+    EXISTING_FILE,
+    folders_option,
+    format_option,
+    model_input_options,
+    seed_option,
+    sets_option,
+    timeout_option,
+)
 from edgebench.errors import UsageError
 from edgebench.text.plain_text import say
 
@@ -16,55 +25,25 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 
 @click.command("explain")
 @click.argument("what", required=False, metavar="[RESULT|WORKLOAD]")
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Also read workload definitions from this folder (repeatable).",
-)
+@folders_option
 @click.option(
     "--model",
-    type=click.Path(exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Explain this model file, with generated inputs.",
 )
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIMS",
-    help="Shape of an input of --model, such as image=1,3,224,224 (repeatable).",
-)
-@click.option(
-    "--range",
-    "ranges",
-    multiple=True,
-    metavar="NAME=LOW,HIGH",
-    help="Values of an input of --model, such as ids=0,30521 (repeatable).",
-)
-@click.option(
-    "--inputs",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE.npz",
-    help="Your own inputs for --model, by input name, instead of generated ones.",
-)
+@model_input_options("--model")
 @click.option(
     "--workload",
     metavar="NAME",
-    help="The workload of a RESULT with several.",
+    help="The workload to explain, if RESULT holds several.",
 )
 @click.option(
     "--backend",
     metavar="NAME",
     help="The backend to explain.  [default: ort, or one that opens --model]",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="AXIS=VALUE",
-    help="The variant to explain, such as precision=int8-static (repeatable).  [default: int8-static, if "
-    "the workload has it]",
+@sets_option(
+    "The variant to explain, such as precision=int8-static (repeatable).  [default: int8-static, if the workload has it]"
 )
 @click.option(
     "--against",
@@ -75,12 +54,12 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 @click.option(
     "--numeric",
     is_flag=True,
-    help="Explain errors and not time: the error of each layer on the reference's own values, how errors "
-    "grow, and which layers do most damage.",
+    help="Explain errors instead of time: the error that each layer adds by itself, how errors grow from layer "
+    "to layer, and which layers do most damage.",
 )
 @click.option(
     "--reference",
-    type=click.Path(exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="With --numeric: the ONNX model to compare with.  [default: the fp32 model]",
 )
 @click.option(
@@ -95,35 +74,16 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
     show_default=True,
     help="Print this many operators.",
 )
-@click.option(
-    "--timeout",
-    default="120s",
-    show_default=True,
-    metavar="TIME",
-    help="Kill a worker that reports no progress for this long.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of the generated inputs and of the order of turns.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the explanation on stdout.",
-)
+@timeout_option
+@seed_option("turns")
+@format_option(("text", "json"), "explanation")
 def command(**params: Any) -> None:
     """Explain where the time of a deployment goes, operator by operator.
 
-    Profiles the deployment and the one it is compared with, in fresh processes that take turns, and says which
-    operators differ, what the runtime converts between them, and what a mix of both is predicted to take. A
-    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime; an explanation kept
-    with `--format json` is printed again.
+    A WORKLOAD or --model is profiled in fresh processes, in turns with the deployment it is compared with. The
+    output says which operators differ, what the runtime converts between them, and how long a mix of both should
+    take. A RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime. A file that
+    `--format json` wrote is printed again.
 
     \b
     Example:

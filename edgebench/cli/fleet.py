@@ -1,4 +1,4 @@
-"""`edgebench fleet`: one run on many boards, by Dask."""
+"""`edgebench fleet`: measures on many boards at once, by Dask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FLEET_FILE = "fleet.yaml"
 
 
-@click.group("fleet")
+@click.group("fleet", cls=WholeLinesGroup)
 def command() -> None:
-    """Run workloads on many boards at once, and bring their results here.
+    """Measure on many boards at once, and collect their results here.
 
-    A scheduler runs here (`fleet up`) and a worker on each board (`fleet worker`). docs/fleet.md says how.
+    `fleet up` runs a scheduler on this machine, and `fleet worker` runs on each board. docs/fleet.md shows the
+    whole set-up.
 
     \b
     Example:
@@ -51,14 +53,14 @@ def _fleet_option(function: _F) -> _F:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Folder for result files, one folder in it for each board.",
+    help="Folder for result files. Each board gets a folder of its own in it.",
 )
 @click.option(
     "--bundle",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of `edgebench assets export`, sent once to boards without a network.",
+    help="File that `edgebench assets export` wrote, for boards without internet. It is sent to each board once.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the last run of a fleet in --out.")
+@click.option("--resume", is_flag=True, help="Continue the last fleet run in --out.")
 @click.option(
     "--format",
     "form",
@@ -77,10 +79,10 @@ def run(
     form: str,
     arguments: Sequence[str],
 ) -> int:
-    """Measure the same workloads on all boards, and print one table of all.
+    """Measure the same workloads on all boards, and print one table of their results.
 
-    What stands after -- are the options of `edgebench run`. A lost link, a killed worker or scheduler, or a
-    reboot loses nothing; what was interrupted here goes on with --resume.
+    The options after -- are those of `edgebench run`. Nothing measured is lost when the network fails, a process
+    is killed or a board reboots. If this command is interrupted, --resume continues.
 
     \b
     Example:
@@ -96,13 +98,13 @@ def run(
 
     fleet = load_fleet(file)
     typed = _typed_to_run(arguments)
+    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     if resume:
         if arguments or bundle is not None:
             raise UsageError("--resume goes on with the options of its run", "leave the others out")
         chosen, journal = reopened(fleet, boards, out)
     else:
         chosen, journal = planned(fleet, boards, arguments, typed, out, bundle)
-    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     try:
         with LiveView() as view:
             states = run_boards(chosen, journal, link, out, view.show)
@@ -150,9 +152,13 @@ def _shown(states: Sequence[BoardState], form: str) -> int:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of certificates of `edgebench fleet certs`.",
 )
-@click.option("--insecure", is_flag=True, help="Work without TLS on a network that others use.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Allow a connection without TLS, although others may read and change it.",
+)
 def worker(address: str, device: str, certs: Path | None, insecure: bool) -> None:
-    """Make this board work for the scheduler at ADDRESS, until it is ended.
+    """Let this board measure for the scheduler at ADDRESS, until you stop the worker.
 
     \b
     Example:
@@ -170,12 +176,14 @@ def worker(address: str, device: str, certs: Path | None, insecure: bool) -> Non
 
 @command.command()
 @_fleet_option
-@click.option("--no-workers", is_flag=True, help="Start no worker over SSH.")
+@click.option(
+    "--no-workers", is_flag=True, help="Start only the scheduler, and no worker over SSH."
+)
 def up(file: Path, no_workers: bool) -> None:
-    """Start the scheduler here and the workers of boards that have an `ssh` entry, until it is ended.
+    """Start the scheduler on this machine, and the workers of boards with an `ssh` entry.
 
-    Keys, known hosts and everything else are those of your ssh. For a board without `ssh` it prints the
-    command to type there.
+    Both run until you stop this command. Your own ssh is used, with its keys and its known hosts, and begun again
+    where it ends. For a board without an `ssh` entry, the command to type on that board is printed.
 
     \b
     Example:
@@ -195,8 +203,8 @@ def up(file: Path, no_workers: bool) -> None:
     try:
         serve_scheduler(fleet.scheduler, certs, fleet.insecure, say)
     finally:
-        for process in workers:
-            process.terminate()
+        for each in workers:
+            each.close()
 
 
 @command.command()
@@ -213,10 +221,10 @@ def up(file: Path, no_workers: bool) -> None:
     type=click.IntRange(1, 3650),
     default=365,
     show_default=True,
-    help="How long they are valid.",
+    help="How many days they are valid.",
 )
 def certs(out: Path, days: int) -> None:
-    """Make certificates, by which scheduler, workers and client know each other.
+    """Make the certificates by which the scheduler, the workers and this command trust each other.
 
     \b
     Example:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.options import devices_option, folders_option, format_option
+from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.text.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "edgebench.list/1"
 _WIDTH = 80
-_INDENT = 14  # of the text beside a label
+_INDENT = 17  # of the text beside a label
 
 _FORMAT = format_option(what="list")
 
@@ -34,7 +35,7 @@ class Entry:
     lines: Sequence[tuple[str, str]]
 
 
-@click.group(name="list")
+@click.group(name="list", cls=WholeLinesGroup)
 def command() -> None:
     """List workloads, backends or devices.
 

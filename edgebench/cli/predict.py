@@ -1,4 +1,4 @@
-"""`edgebench predict`: latency of cells that a device never ran."""
+"""`edgebench predict`: predicts the latency of what a device never ran."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
 from edgebench.errors import UsageError
 from edgebench.predict.prediction_report import SUGGESTIONS
 
 
 @click.command("predict")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--device",
     "device",
@@ -23,7 +24,7 @@ from edgebench.predict.prediction_report import SUGGESTIONS
 @click.option(
     "--suggest",
     is_flag=True,
-    help="Only name the cells to measure next; without --device for a device that ran nothing.",
+    help="Only list what to measure next. Without --device, the list is for a device that ran nothing yet.",
 )
 @click.option(
     "--anchors",
@@ -31,23 +32,10 @@ from edgebench.predict.prediction_report import SUGGESTIONS
     type=click.IntRange(1, 1000),
     default=SUGGESTIONS,
     show_default=True,
-    help="Number of cells to suggest.",
+    help="How many measurements to suggest.",
 )
-@click.option(
-    "--calibration",
-    "calibrations",
-    multiple=True,
-    type=Path,
-    help="File of `edgebench calibrate` (repeatable).  [default: files in the cache]",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@calibration_option
+@format_option()
 def command(
     paths: Sequence[Path],
     device: str | None,
@@ -56,10 +44,10 @@ def command(
     calibrations: Sequence[Path],
     form: str,
 ) -> None:
-    """Predict the latency of cells that a device never ran, from the few it ran.
+    """Predict the latency of what a device never ran, from the little it ran.
 
-    RESULTS are results of other devices. The numbers are modelled: they are drawn apart, and no
-    command ranks them. docs/predict.md says how good they are.
+    RESULTS are results of other devices. The predictions are marked as modelled, and no command ranks
+    them. docs/predict.md says how good they are.
 
     \b
     Examples:

@@ -129,6 +129,12 @@ if TYPE_CHECKING:
     "not part of --budget.",
 )
 @run_option(
+    "profile",
+    is_flag=True,
+    help="Also keep the times of each cell's operators, from a process of its own after its last one, for "
+    "`edgebench explain RESULT`. The few seconds are part of --budget.",
+)
+@run_option(
     "target",
     metavar="SHARE",
     help="Stop measuring a cell when half of its 95% interval is this small.",
@@ -155,6 +161,12 @@ if TYPE_CHECKING:
     "sustain", metavar="TIME", help="Longest load of one process in the scenario sustained."
 )
 @process_options
+@run_option(
+    "instructions",
+    type=click.Choice(["callgrind"]),
+    help="Also count the instructions of an inference under valgrind, once a cell. It is slow, and part "
+    "of --budget.",
+)
 @run_option(
     "estimate",
     metavar="cpu-time:W",
@@ -189,9 +201,9 @@ def command(context: click.Context, /, **params: Any) -> int:
       edgebench run image-classification --set threads=1,2 --budget 60s
     """
     from edgebench.api import run_resume
+    from edgebench.api.progress_output import to_stderr
     from edgebench.api.run_options import resolved
     from edgebench.api.running import Start, measure
-    from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()
     options = resolved(params)

@@ -1,4 +1,4 @@
-"""`edgebench search`: the fastest precisions of a model's groups that keep its quality."""
+"""`edgebench search`: finds which parts of a model can run in int8 and still keep its quality."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import (
+    EXISTING_FILE,
+    folders_option,
+    format_option,
+    memory_limit_option,
+    out_option,
+    seed_option,
+    sets_option,
+    shapes_option,
+    task_option,
+)
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.files.json_lines import write_json
 from edgebench.processes.signals import ended_by
@@ -26,54 +37,34 @@ DEFAULT_POINTS = 6
 
 @click.command("search")
 @click.argument("names", nargs=-1, metavar="[WORKLOAD]")
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Also read workload definitions from this folder (repeatable).",
-)
+@folders_option
 @click.option(
     "--model",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Search this ONNX file; with --task by your own metric, else by its outputs against fp32.",
+    type=EXISTING_FILE,
+    help="Search this ONNX file. Its quality is the metric of --task, or else how close its outputs are to fp32.",
 )
 @click.option(
     "--models",
     metavar="FILE,...",
-    help="Search these ONNX files of one task together: models that are dominated for sure get no more time.",
+    help="Search several ONNX files of one task together. A model that is surely worse than another gets no more time.",
 )
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIMS",
-    help="Shape of an input of --model, such as image=1,3,224,224 (repeatable).",
-)
-@click.option(
-    "--task",
-    metavar="FILE:CLASS",
-    help="Your own task and metric for --model, such as my_task.py:MyTask.",
-)
+@shapes_option("--model")
+@task_option("--model")
 @click.option(
     "--backend",
     "backends",
     metavar="NAME,...",
-    help="Backends to measure; operators are timed in the first.  [default: ort]",
+    help="Backends to measure. Operators are timed in the first one.  [default: ort]",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="AXIS=VALUE",
-    help="Value of a variant axis, such as threads=2 (repeatable).  [default: the workload's first]",
+@sets_option(
+    "Value of a variant axis, such as threads=2 (repeatable).  [default: the workload's first]"
 )
 @click.option(
     "--require",
     "-r",
     multiple=True,
     metavar="LIMIT",
-    help="Limit to hold: 'quality>=0.98*fp32', 'accuracy>=0.83' (in the place of the workload's own), "
+    help="Limit to meet: 'quality>=0.98*fp32', 'accuracy>=0.83' (replaces the workload's own limit), "
     "'latency.p50<=30ms', 'memory.peak<=512MiB' (repeatable).",
 )
 @click.option(
@@ -93,14 +84,14 @@ DEFAULT_POINTS = 6
     type=click.IntRange(2, 40),
     default=DEFAULT_POINTS,
     show_default=True,
-    help="How many maps are measured, at most.",
+    help="Largest number of maps to measure.",
 )
 @click.option(
     "--confidence",
     type=float,
     default=0.95,
     show_default=True,
-    help="Confidence with which a map must hold its limits to be offered.",
+    help="How surely a map must meet its limits before it is recommended.",
 )
 @click.option(
     "--target",
@@ -109,48 +100,26 @@ DEFAULT_POINTS = 6
     metavar="SHARE",
     help="Stop measuring a map when half of its 95% interval is this small.",
 )
-@click.option(
-    "--memory-limit",
-    metavar="SIZE",
-    help="Memory that a worker process may allocate, such as 512MiB.  [default: no limit]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of the order of cells.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default="results",
-    show_default=True,
-    help="Folder for result files and maps.",
-)
-@click.option("--resume", is_flag=True, help="Continue this search where it was interrupted.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@memory_limit_option
+@seed_option("cells")
+@out_option("Folder for result files and maps.")
+@click.option("--resume", is_flag=True, help="Continue the same search where it was interrupted.")
+@format_option()
 def command(**params: Any) -> int:
-    """Find the fastest precisions of a model's groups that keep its quality.
+    """Find which parts of a model can run in int8 and still keep its quality.
 
-    Explores which groups of operators gain from int8 and what each costs in quality, measures the maps that
-    follow beside fp32 in turns, and tests the limits of the fastest on items that it was not tuned on.
+    A map says which groups of operators run in int8 and which in fp32. The search times the operators in both
+    precisions, finds out what int8 costs each group in quality, measures the most promising maps in turns with
+    fp32, and tests the fastest map against the limits on items that were not used to choose it.
 
     \b
     Example:
       edgebench search image-classification --budget 5min
 
-    Exit codes: 0 a safe deployment was found; 1 none is faster and holds the limits; 2 wrong option or model; 6 a
+    Exit codes: 0 a faster map that meets the limits was found; 1 there is none; 2 wrong option or model; 6 a
     file is missing; 7 results cannot be written; 130 interrupted.
     """
-    from edgebench.api.voices import to_stderr
+    from edgebench.api.progress_output import to_stderr
     from edgebench.planning.run_parameters import DEFAULTS
     from edgebench.search.run_search import request_of, search
 
@@ -160,7 +129,12 @@ def command(**params: Any) -> int:
     asked = ["edgebench", *sys.argv[1:]]
     if models is not None:
         return _family(params, models, form, started_s)
-    found = search(request_of(params, asked), to_stderr(), started_s)
+    request = request_of(params, asked)
+    try:
+        found = search(request, to_stderr(), started_s)
+    except KeyboardInterrupt as error:
+        say(f"edgebench: {ended_by(error)}: what was explored is kept; continue with --resume")
+        return ExitCode.INTERRUPTED
     if found.report is None:
         return _unfinished(found.outcome)
     _show(found.report, form)
@@ -180,7 +154,7 @@ def _show(report: SearchReport, form: str) -> None:
 
 def _family(params: dict[str, Any], models: str, form: str, started_s: float) -> int:
     """Several models of one task under one budget."""
-    from edgebench.api.voices import to_stderr
+    from edgebench.api.progress_output import to_stderr
     from edgebench.search.model_family import search_family
     from edgebench.search.run_search import request_of
 

@@ -33,7 +33,7 @@ _LABEL = 26  # characters of a status and a key
     "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Pack what a maintainer needs: FILE.zip with all texts, or FILE.json with the answers alone.",
+    help="File for the maintainers: FILE.zip holds all outputs, FILE.json the answers alone.",
 )
 @click.option(
     "--budget",
@@ -46,20 +46,20 @@ _LABEL = 26  # characters of a status and a key
     "--only",
     type=click.Choice(["doctor", "backends", "energy", "clocks", "quick"]),
     multiple=True,
-    help="Ask only these; may be given several times.  [default: all]",
+    help="Run only this part (repeatable).  [default: all]",
 )
 @click.option(
     "--matrix",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Check nothing: print what holds each claim, by the files of selfchecks in DIR.",
+    help="Test nothing. Print the evidence for each claim that the selfcheck files in DIR hold.",
 )
 def command(out: Path | None, budget: str, only: tuple[str, ...], matrix: Path | None) -> None:
-    """Check on this machine what edgebench claims to do on hardware.
+    """Test on this machine what edgebench claims to do on hardware.
 
-    Runs the contract kit of every backend that is ready, `doctor`, the energy meter under known loads (idle, one core, all
-    cores), clocks, and a short `quick`; prints `ok`, `failed` or `not here` for each claim. The archive of --out names no
-    user and no host.
+    It runs `doctor`, the tests of every installed backend, the energy meter under known loads (idle, one core, all
+    cores), the clocks, and the suite `quick` for a short time. Each claim of docs/hardware.md gets `ok`, `failed` or
+    `not here`. The archive that --out writes contains no user name and no host name.
 
     \b
     Example:

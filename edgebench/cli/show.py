@@ -44,22 +44,32 @@ TAKEN_BY = {
 @click.option(
     "--columns",
     metavar="NAME[,NAME...]",
-    help="Print these instead: metrics, columns of docs/export.md, or a set of the literature: "
-    "efficientllm, mnasnet, iso-latency, iso-quality.",
+    help="Print only these columns: metrics, names from docs/export.md, or a set from a paper: efficientllm, "
+    "mnasnet, iso-latency, iso-quality.",
 )
 @click.option(
-    "--workload", "workloads", multiple=True, metavar="NAME", help="--columns: of these alone."
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="With --columns: print only this workload (repeatable).",
 )
-@click.option("--target", metavar="TIME", help="mnasnet: the latency T, like 10ms.")
-@click.option("--exponent", type=float, help="mnasnet: w, by default -0.07.")
+@click.option(
+    "--target", metavar="TIME", help="With --columns mnasnet: the latency T, such as 10ms."
+)
+@click.option(
+    "--exponent", type=float, help="With --columns mnasnet: the exponent w.  [default: -0.07]"
+)
 @click.option(
     "--by",
     "axis",
     metavar="AXIS",
-    help="iso sets: the axis whose values are compared, or backend; by default precision.",
+    help="With the iso sets: the axis whose values are compared, or backend.  [default: precision]",
 )
 @click.option(
-    "--at", metavar="TIME|QUALITY", help="iso sets: the latency or quality that all keep."
+    "--at",
+    metavar="TIME|QUALITY",
+    help="With the iso sets: the latency or quality that all rows must keep.",
 )
 @click.pass_context
 def command(

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebench.cli.shared.options import metrics_option, paths_argument
+
 if TYPE_CHECKING:
     from edgebench.api.results_site import Reports
 
 
 @click.command("site")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "-o",
     "--out",
@@ -24,13 +26,7 @@ if TYPE_CHECKING:
     help="Folder to write: a new or an empty one, or a site that it replaces.",
 )
 @click.option("--title", default="Results", show_default=True, help="Title of the pages.")
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="METRIC",
-    help="Metric whose series are drawn (repeatable).  [default: latency.p50; offline: throughput]",
-)
+@metrics_option("Metric whose series are drawn")
 @click.option(
     "--reports",
     type=click.Choice(["newest", "all", "none"]),

@@ -1,4 +1,4 @@
-"""`edgebench trend`: cells over runs, and where they stepped."""
+"""`edgebench trend`: prints results over runs, and where they jumped."""
 
 from __future__ import annotations
 
@@ -10,47 +10,35 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebench.cli.shared.options import (
+    format_option,
+    metrics_option,
+    paths_argument,
+    workload_option,
+)
+
 if TYPE_CHECKING:
     from edgebench.trend.trend_report import By, Trend
 
 
 @click.command("trend")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--by",
     type=click.Choice(["date", "commit"]),
     default="date",
     show_default=True,
-    help="A point is a run, or all runs of a git commit.",
+    help="What one point of a series is: a run (date), or all runs of a git commit.",
 )
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="METRIC",
-    help="Metric to follow (repeatable).  [default: latency.p50; offline: throughput]",
-)
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
+@metrics_option("Metric to follow")
+@workload_option()
 @click.option("--all", "every", is_flag=True, help="Also draw series without a step.")
 @click.option(
     "--confirm",
     is_flag=True,
-    help="Run the `edgebench ab` of the newest step of each series, on this machine.",
+    help="Check the newest step of each series by running `edgebench ab` on this machine.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     by: By,
@@ -60,10 +48,10 @@ def command(
     confirm: bool,
     form: str,
 ) -> int:
-    """Print each cell's series over runs, where it stepped to another level, and what changed there.
+    """Print how each result moved from run to run, where it jumped to another level, and what changed there.
 
-    A step has held for at least three points and is told from noise over all series together.
-    docs/history.md explains how.
+    A jump (step) is reported once the new level has held for at least three points and noise alone is an unlikely
+    cause, considering how many series there are. docs/history.md explains the test.
 
     \b
     Examples:

@@ -34,8 +34,9 @@ def integrate_counter(
 ) -> WindowEnergy | Refused:
     """Energy between the first and the last tick inside the window, or why there is none.
 
-    Edge: the time of a tick is known to within w = min(polling interval, period), so each edge is
-    off by at most w/2 times the power there; of a slow counter only the mean power between ticks is
+    Edge: the time of a tick is known to within w = min(polling interval, period) + half the lengths of the
+    two reads around it (a value is of some moment within its read), so each edge is off by at most w/2 times
+    the power there; of a slow counter only the mean power between ticks is
     known, and twice that is allowed for. Quantum: one step, as both readings are cut off. Gain
     and offset as for power. The counter sums between readings: no sampling error. A failed read
     only widens the time of the tick that it missed.
@@ -45,6 +46,7 @@ def integrate_counter(
     if len(good) < 2:
         return Refused("read_failed", "the meter gave no value")
     middles = np.array([(s.start_ns - start_ns) + (s.end_ns - start_ns) for s in good]) / 2e9
+    lengths = np.array([s.end_ns - s.start_ns for s in good]) / 1e9
     joules = np.array([s.value for s in good], dtype=np.float64)
     steps = np.diff(joules)
     if (steps < 0).any():
@@ -64,6 +66,7 @@ def integrate_counter(
         return _too_short(len(inside), window_s, needed_between_ticks_s(period_s, usual_s))
     values = joules[ticked]
     energy_j = float(values[last] - values[first])
+    known_s = widths + (lengths[ticked] + lengths[ticked - 1]) / 2
     rates_w = np.diff(values) / np.maximum(np.diff(times), 1e-9)
     at_start = _power_near(rates_w, int(first))
     at_end = _power_near(rates_w, int(last))
@@ -74,8 +77,8 @@ def integrate_counter(
         Uncertainty(
             edge_j=combined(
                 (
-                    float(widths[first]) / 2 * at_start * unseen,
-                    float(widths[last]) / 2 * at_end * unseen,
+                    float(known_s[first]) / 2 * at_start * unseen,
+                    float(known_s[last]) / 2 * at_end * unseen,
                     facts.latency_s / 2 * abs(at_end - at_start),
                 ),
                 (),

@@ -1,4 +1,4 @@
-"""Which deployment is explained, and which one it is held against, from what a user asks for."""
+"""Finds the deployment to explain and the one it is compared with, from what a user asks for."""
 
 from __future__ import annotations
 

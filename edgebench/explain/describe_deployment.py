@@ -1,4 +1,4 @@
-"""One profiled deployment as data: its operators with their shares and ceilings, and its kinds of operators."""
+"""Describes one profiled deployment as data: its operators with their shares and ceilings, and its kinds of operators."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import msgspec
 
 from edgebench.backend import Scalar
 from edgebench.calibration import Calibration, Ceiling, What
-from edgebench.explain.explanation import Bound, Deployment, KindLine, OperatorLine
+from edgebench.explain.explanation import Deployment, KindLine
 from edgebench.explain.graph_facts import NodeFacts
 from edgebench.explain.node_groups import CONVERTING
 from edgebench.explain.profile_runs import Measured
 from edgebench.explain.turn_statistics import figure, quartiles
-from edgebench.operator_times import OperatorTime
+from edgebench.operator_times import Bound, OperatorLine, OperatorTime
 
 #: Where neither arithmetic nor memory explains this share of an operator's time, it is overhead.
 MIN_EXPLAINED = 0.1
 #: Operators that sum to this many times a run were slowed by their profiler.
 MAX_SLOWED = 1.25
-#: A deployment's operators, encoded: what a record may hold for a cell.
-MAX_BYTES = 64 * 1024
+#: A deployment's operators, encoded: of the 64 KiB that a record may hold for a cell, 2 are for the rest.
+MAX_BYTES = 62 * 1024
 _MAX_NODES = 12  # names of an operator's nodes that are told
 _PRODUCTS: Mapping[str, What] = {"fp32": "gemm_fp32", "int8": "gemm_int8"}
 
@@ -74,7 +74,7 @@ def deployment(named: Named, measured: Measured, calibration: Calibration | None
         profiled_ns=median(profile.runs_ns) if profile and profile.runs_ns else 0.0,
         runs=len(profile.runs_ns) if profile else 0,
         source=profile.source if profile else "",
-        kinds=_kinds(lines),
+        kinds=kinds_of(lines),
         operators=kept,
         notes=notes,
     )
@@ -157,7 +157,8 @@ def _beside_ns(measured: Measured, operators: Sequence[OperatorTime]) -> float:
     return max(0.0, median(runs) - inside) if operators else 0.0
 
 
-def _kinds(lines: Sequence[OperatorLine]) -> list[KindLine]:
+def kinds_of(lines: Sequence[OperatorLine]) -> list[KindLine]:
+    """Operators by kind and type, those that take most first."""
     by_kind: dict[tuple[str, str | None], list[OperatorLine]] = defaultdict(list)
     for line in lines:
         by_kind[line.kind, line.type].append(line)

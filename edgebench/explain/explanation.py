@@ -7,11 +7,10 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.files.number_bounds import Amount, Count, Rate, Value
+from edgebench.operator_times import OperatorLine
 
 EXPLAIN_SCHEMA: Final = "edgebench.explain/1"
 
-#: What limits an operator: arithmetic, memory, or neither of the two.
-Bound = Literal["compute", "memory", "overhead"]
 Code = Literal[
     "slower_operators",
     "faster_operators",
@@ -31,28 +30,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     value: Rate
     low: Rate | None = None
     high: Rate | None = None
-
-
-class OperatorLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One operator of a runtime."""
-
-    name: str
-    kind: str
-    nodes: list[str] | None = (
-        None  # of the file; None: the runtime does not tell; []: it added the operator
-    )
-    provider: str = ""
-    device: str = ""
-    type: str | None = None
-    time_ns: Amount  # median over runs
-    low_ns: Amount  # quartiles over runs
-    high_ns: Amount
-    share: Amount  # of the sum of all operators
-    parallel: bool | None = None
-    flops: Count | None = None
-    moved_bytes: Count | None = None
-    ceiling_ns: Amount | None = None  # no run on this device is faster, by its calibration
-    bound: Bound | None = None
 
 
 class KindLine(msgspec.Struct, frozen=True, kw_only=True):

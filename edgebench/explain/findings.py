@@ -1,15 +1,15 @@
-"""The rules: from profiles to findings, each a code with its figures. Words are made in `render.explain_text`."""
+"""Applies the rules that make findings of profiles, each a code with its figures. `render.explain_text` words them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from edgebench.explain.explanation import Deployment, Finding, OperatorLine
+from edgebench.explain.explanation import Deployment, Finding
 from edgebench.explain.node_groups import CONVERTING, Group
 from edgebench.explain.prediction import LAYOUTS
 from edgebench.explain.turn_statistics import quartiles
-from edgebench.operator_times import OperatorTime
+from edgebench.operator_times import OperatorLine, OperatorTime
 
 #: An operator is slower or faster where it differs by this share of itself, and of the whole.
 MIN_CHANGE, MIN_PART = 0.05, 0.001

@@ -1,4 +1,4 @@
-"""What the rules need to know of the nodes of an ONNX file, as data: kinds, tensors, sizes, operations."""
+"""Reads what the rules need to know of the nodes of an ONNX file: kinds, tensors, sizes, operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that two ONNX files of one network have in common, and each layer of the second as a model of its own.
+"""Matches the layers of two ONNX files of one network, and cuts each layer of the second out as a model of its own.
 
 A layer is what leads from tensors that both files have to the next one. The pair of conversions that quantises a
 tensor belongs to the layer that writes it: whoever reads the tensor behind the pair reads it as that layer's.

@@ -1,4 +1,4 @@
-"""From a deployment to its explanation: model files made ready, profiles in turns, rules, prediction."""
+"""Makes an explanation of a deployment: prepares model files, profiles in turns, applies the rules, predicts."""
 
 from __future__ import annotations
 

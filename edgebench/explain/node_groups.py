@@ -1,4 +1,4 @@
-"""Operators of two profiles of one network, brought together by the nodes of the file that they stand for.
+"""Groups the operators of two profiles of one network by the nodes of the file that they stand for.
 
 One runtime fuses what another runs apart: operators that share a node belong to one group, and groups are
 what can be compared.

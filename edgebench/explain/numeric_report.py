@@ -1,4 +1,4 @@
-"""Where numbers go wrong, as data, `edgebench.explain-numeric/1`."""
+"""Holds what `--numeric` found, as data, `edgebench.explain-numeric/1`."""
 
 from __future__ import annotations
 

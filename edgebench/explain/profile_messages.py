@@ -1,4 +1,4 @@
-"""What the parent and a profiling worker say to each other: a job, then turns, in JSON lines over two pipes."""
+"""Defines the messages of a parent and its profiling worker: a job, then turns, in JSON lines over two pipes."""
 
 from __future__ import annotations
 

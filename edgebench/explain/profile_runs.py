@@ -1,4 +1,4 @@
-"""The parent of profiling workers: starts one per deployment, gives them turns, and gathers what they found."""
+"""Starts one profiling worker per deployment, gives them turns, and gathers what they found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fresh process that profiles one deployment, in turns that its parent gives.
+"""Profiles one deployment in a fresh process, in the turns that its parent gives.
 
     python -m edgebench.explain.profile_worker JOB_FD RESULT_FD PARENT_PID
 

@@ -1,22 +1,36 @@
-"""What stored rows say of why one is slower than another, without a runtime: times, placement, precisions."""
+"""Explains stored rows without a runtime: times, placement and precisions say why one is slower than another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
+from edgebench.explain.describe_deployment import kinds_of
 from edgebench.explain.explanation import Deployment, Explanation, Figure, Finding
+from edgebench.explain.findings import findings_of
+from edgebench.record import OperatorProfile
 
-_NOT_PROFILED = "a record keeps no times of operators: explain the workload itself to have them"
+_NOT_PROFILED = "the record keeps no times of operators: `edgebench run --profile` does, or explain the workload itself"
+_NONE = OperatorProfile(
+    source="the record", runs=0, run_ns=0.0, profiled_ns=0.0, operators_ns=0.0, operators=[]
+)
+#: Of a row, by the run and the cell's id.
+Profiles = Mapping[tuple[str, str], OperatorProfile]
 
 
 def explain_rows(
-    rows: Sequence[Row], backend: str | None, chosen: Mapping[str, Scalar], against: str | None
+    rows: Sequence[Row],
+    backend: str | None,
+    chosen: Mapping[str, Scalar],
+    against: str | None,
+    profiles: Profiles = MappingProxyType({}),
 ) -> Explanation:
-    """Explains the row that fits; `against`: a precision, AXIS=VALUE, "none", or None: fp32.
+    """Explains the row that fits; `against`: a precision, AXIS=VALUE, "none", or None: fp32. `profiles`: what
+    records keep of operators.
 
     Raises UsageError where several rows fit, or none does.
     """
@@ -24,17 +38,29 @@ def explain_rows(
     subject = _subject(measured, backend, chosen)
     other = _other(measured, subject, against)
     slowdown = None if other is None else _slowdown(subject, other)
+    described = _deployment(subject, _profile(subject, profiles))
     return Explanation(
         workload=subject.workload,
         title=subject.title,
         machine=subject.device,
-        subject=_deployment(subject),
-        against=None if other is None else _deployment(other),
+        subject=described,
+        against=None if other is None else _deployment(other, _profile(other, profiles)),
         slowdown=slowdown,
-        findings=_findings(subject),
-        notes=[_NOT_PROFILED, *_reasons(subject)],
-        unknown={"prediction": "it needs the times of operators"},
+        findings=_all_findings(subject, described),
+        notes=[*([] if described.operators else [_NOT_PROFILED]), *_reasons(subject)],
+        unknown={"prediction": "it needs the model's file: explain the workload itself"},
     )
+
+
+def _profile(row: Row, profiles: Profiles) -> OperatorProfile | None:
+    return profiles.get((row.run, row.id))
+
+
+def _all_findings(row: Row, described: Deployment) -> list[Finding]:
+    """What the runtime told of the graph, and what the operators show; each once."""
+    seen = findings_of(described, []) if described.operators else []
+    codes = {each.code for each in seen}
+    return [*seen, *(each for each in _findings(row) if each.code not in codes)]
 
 
 def _subject(rows: Sequence[Row], backend: str | None, chosen: Mapping[str, Scalar]) -> Row:
@@ -99,9 +125,10 @@ def _slowdown(subject: Row, other: Row) -> Figure:
     )
 
 
-def _deployment(row: Row) -> Deployment:
+def _deployment(row: Row, profile: OperatorProfile | None) -> Deployment:
     effective = row.effective
     latency = row.latency_ns
+    told = profile or _NONE
     return Deployment(
         label=str(row.variant.get("precision", row.backend)),
         cell=row.id,
@@ -112,13 +139,15 @@ def _deployment(row: Row) -> Deployment:
         threads=effective.threads if effective else None,
         runtime=effective.runtime if effective else "",
         run_ns=Figure(value=float(latency.p50 or 0), low=latency.p50_low, high=latency.p50_high),
-        operators_ns=0.0,
-        profiled_ns=0.0,
-        runs=0,
-        source="the record",
-        kinds=[],
-        operators=[],
-        notes=list(effective.notes) if effective else [],
+        wall_ns=told.run_ns,
+        operators_ns=told.operators_ns,
+        beside_ns=max(0.0, told.run_ns - told.operators_ns) if told.operators else 0.0,
+        profiled_ns=told.profiled_ns,
+        runs=told.runs,
+        source=told.source,
+        kinds=kinds_of(told.operators),
+        operators=list(told.operators),
+        notes=[*told.notes, *(effective.notes if effective else ())],
     )
 
 

@@ -1,4 +1,4 @@
-"""Medians over the turns of a profile, with intervals that need no shape of the spread."""
+"""Computes medians over the turns of a profile, with intervals that assume no distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes the time in which other programs ran out of a profile: a profiler's clock goes on meanwhile.
+"""Subtracts from a profile the time in which other programs ran, which a profiler's clock includes.
 
 Where one thread computes, a run's time beyond its CPU time is such waiting. It is taken from the operators that
 took longer than they do at best, by how much longer they took. An operator of many milliseconds waits in every run,

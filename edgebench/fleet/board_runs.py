@@ -1,4 +1,4 @@
-"""A run on many boards: sent, watched and fetched, each board by itself; whatever is lost on the way is sent again."""
+"""Sends a run to many boards, watches it and fetches its results, each board by itself; what is lost on the way is sent again."""
 
 from __future__ import annotations
 
@@ -205,11 +205,11 @@ class BoardRun:
             return answer is not None
         path = Path(self._journal.sources[sha256])
         size, offset = path.stat().st_size, int(answer["size"])
-        self.shown.state = "sending"
         with path.open("rb") as file:
             file.seek(offset if offset <= size else 0)
             while True:
                 offset = file.tell()
+                self.shown.state = "sending"  # a piece before may have found it offline
                 self.shown.said = f"{name}: {100 * offset // max(size, 1)} %"
                 chunk = base64.b64encode(file.read(CHUNK_BYTES)).decode()
                 last = file.tell() >= size
@@ -229,7 +229,7 @@ class BoardRun:
             if heat is None or heat <= limit or answer["state"] != "absent":
                 return True
             self.shown.state = "hot"
-            self.shown.said = f"{heat:.0f} C, waiting for {limit:.0f} C"
+            self.shown.said = f"waiting for {limit:.0f} C"
             self._stop.wait(POLL_S)
         return not self._stop.is_set()
 
@@ -270,6 +270,7 @@ class BoardRun:
         if answer["state"] == "busy":
             self.shown.state, self.shown.said = "busy", str(answer["said"])
             return 0
+        self.shown.state, self.shown.said = "running", "started"
         return 1
 
     def _note(self, answer: Answer) -> None:

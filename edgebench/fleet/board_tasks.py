@@ -1,4 +1,4 @@
-"""What a worker does on its board: short functions of plain values, each of which may be called again at any time.
+"""Holds what a worker does on its board: short functions of plain values, each of which may be called again at any time.
 
 Dask sends their names, never their code. They answer with plain values, {"error": ...} where something is wrong.
 

@@ -1,4 +1,4 @@
-"""Certificates of a fleet: one authority, and one certificate that scheduler, workers and client share."""
+"""Makes the certificates of a fleet: one authority, and one certificate that scheduler, workers and client share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ CA, CA_KEY = "fleet-ca.pem", "fleet-ca-key.pem"
 CERT, KEY = "fleet-cert.pem", "fleet-key.pem"
 #: What boards need; the authority's key stays at the desk.
 BOARD_FILES: Final = (CA, CERT, KEY)
-DAYS: Final = 365
 _ANEW = "`edgebench fleet certs` makes new ones; copy them to every board"
 
 

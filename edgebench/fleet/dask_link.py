@@ -1,4 +1,4 @@
-"""The client's side of Dask: calls a task of a board, and says why where that fails. It reconnects by itself."""
+"""Calls tasks of boards through Dask's client, says why where that fails, and reconnects by itself."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Link:
         future = None
         try:
             if board not in self._boards(client):
-                raise LinkError(f"offline: no worker --device {board}")
+                raise LinkError(f"no worker --device {board}")
             future = client.submit(task, *values, resources={resource_of(board): 1}, pure=False)
             answer: Answer = future.result(timeout=timeout_s)
             return answer

@@ -1,4 +1,4 @@
-"""The scheduler of a fleet and the worker of a board, as processes that go on until they are ended."""
+"""Runs the scheduler of a fleet or the worker of a board until it is stopped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +54,8 @@ def quieten() -> None:
     import dask
 
     dask.config.set(QUIET)
+    # Python, numpy and tornado may differ; what may not is compared by `board_runs.version_mismatch`
+    warnings.filterwarnings("ignore", message="Mismatched versions found")
     for name in ("distributed", "distributed.core", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

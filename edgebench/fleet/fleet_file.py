@@ -1,4 +1,4 @@
-"""The fleet file: `fleet.yaml` -> frozen types. It says which boards there are and how they are reached."""
+"""Parses the fleet file, `fleet.yaml`, which says what boards there are and how they are reached."""
 
 from __future__ import annotations
 

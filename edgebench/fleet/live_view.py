@@ -1,11 +1,10 @@
-"""One line per board: its state, cells, temperature and last words; drawn anew on a terminal, else when it changes."""
+"""Draws one line per board: its state, cells, temperature and last words; anew on a terminal, elsewhere when it changes."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 from edgebench.fleet.board_runs import BoardState
@@ -38,12 +37,7 @@ class LiveView:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
 

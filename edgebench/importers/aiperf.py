@@ -11,20 +11,8 @@ from typing import Any
 
 from edgebench import stats
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._settings import flat_settings
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    sampled,
-    unnamed_note,
-)
 from edgebench.record import Record
 
 TOOL = "aiperf"
@@ -46,7 +34,7 @@ _NO_SETTINGS = frozenset(
 )  # fmt: skip
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for a summary, or for the requests of a run. Raises StoreError where the file is malformed."""
     documents = [(line, each) for line, each in source.json_documents() if isinstance(each, dict)]
     requests = [(line, each) for line, each in documents if isinstance(each.get("metrics"), dict)]
@@ -68,10 +56,12 @@ def read(source: SourceFile) -> Imports:
             "no request_latency of AIPerf in it", 1,
             "give profile_export_aiperf.json or profile_export.jsonl of a run that ended",
         )  # fmt: skip
-    return Imports(records, [*notes, *unnamed_note(records, "profile_export_aiperf.json")])
+    return _source.Imports(
+        records, [*notes, *_source.unnamed_note(records, "profile_export_aiperf.json")]
+    )
 
 
-def _of_summary(source: SourceFile, line: int, summary: dict[str, Any]) -> Record:
+def _of_summary(source: _source.SourceFile, line: int, summary: dict[str, Any]) -> Record:
     if summary.get("was_cancelled") is True:
         source.bad("the run was cancelled before it ended", line, "import a run that ended")
     count = summary.get("request_count")
@@ -110,12 +100,14 @@ def _of_summary(source: SourceFile, line: int, summary: dict[str, Any]) -> Recor
         source,
         line,
         config,
-        Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
+        _source.Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
         summary,
     )
 
 
-def _of_requests(source: SourceFile, requests: Sequence[tuple[int, dict[str, Any]]]) -> Record:
+def _of_requests(
+    source: _source.SourceFile, requests: Sequence[tuple[int, dict[str, Any]]]
+) -> Record:
     latencies = _each(source, requests, "request_latency")
     if not latencies:
         source.bad("no request has a request_latency", requests[0][0])
@@ -129,12 +121,17 @@ def _of_requests(source: SourceFile, requests: Sequence[tuple[int, dict[str, Any
     statistic = dict.fromkeys(reported, f"median of {len(requests)} requests")
     row = {"requests": len(requests)}
     return _record(
-        source, requests[0][0], {}, Reported(values=reported, statistic=statistic), row, latencies
+        source,
+        requests[0][0],
+        {},
+        _source.Reported(values=reported, statistic=statistic),
+        row,
+        latencies,
     )
 
 
 def _each(
-    source: SourceFile, requests: Sequence[tuple[int, dict[str, Any]]], name: str
+    source: _source.SourceFile, requests: Sequence[tuple[int, dict[str, Any]]], name: str
 ) -> list[int]:
     """A time of every request that has it, in nanoseconds."""
     values = []
@@ -152,47 +149,47 @@ def _each(
 
 
 def _record(
-    source: SourceFile,
+    source: _source.SourceFile,
     line: int,
     config: Mapping[str, Any],
-    reported: Reported,
+    reported: _source.Reported,
     row: dict[str, Any],
     samples: Sequence[int] = (),
 ) -> Record:
     endpoint = config.get("endpoint")
     models = endpoint.get("model_names") if isinstance(endpoint, dict) else None
     model = str(models[0]) if isinstance(models, list) and len(models) == 1 else None
-    named = model_of(source, model)
+    named = _source.model_of(source, model)
     settings: dict[str, Scalar] = {}
     for part in _PARTS:
         told = config.get(part)
         if isinstance(told, dict):
             settings |= flat_settings(told, None, _NO_SETTINGS, f"{part}.")
     kind = endpoint.get("type") if isinstance(endpoint, dict) else None
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"aiperf-{source.sha256[:8]}",
             row={key: each for key, each in row.items() if key != "input_config"},
             line=line,
-            started_utc=str(row.get("start_time") or UNKNOWN),
+            started_utc=str(row.get("start_time") or _source.UNKNOWN),
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"llm-{named.stem}",
             version=1,
             title=named.title,
             task="text_generation",
-            backend=f"server {kind or UNKNOWN}",
+            backend=f"server {kind or _source.UNKNOWN}",
             variant={**settings, **named.axes},
             scenario="generate",
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(
             values=reported.values,
             statistic=reported.statistic,
             unknown=reported.unknown,
             notes=["times hold the network and the queue of the server", *reported.notes],
         ),
-        replicates=[sampled(samples)] if samples else [],
+        replicates=[_source.sampled(samples)] if samples else [],
     )

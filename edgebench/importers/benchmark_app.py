@@ -18,22 +18,8 @@ from itertools import takewhile
 from typing import Any
 
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._commands import Echo, echoes, one_model
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    ModelName,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    first_few,
-    make_record,
-    model_of,
-    put_once,
-    unnamed_note,
-)
 from edgebench.record import Record
 
 TOOL = "benchmark_app"
@@ -82,7 +68,7 @@ _CSV_TITLES = {
 _SECTIONS = ("configuration_setup", "execution_results")
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each run of a log, or each report. Raises StoreError with file and line."""
     if any(_STEP.match(line.lstrip()) for line in source.lines):
         return _of_log(source)
@@ -152,7 +138,7 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
         yield _Run(**vars(draft))
 
 
-def _of_log(source: SourceFile) -> Imports:
+def _of_log(source: _source.SourceFile) -> _source.Imports:
     records, notes = [], []
     source = source.with_mark_of(_numbers(source.lines))
     for number, run in enumerate(_runs(source.lines), start=1):
@@ -163,8 +149,10 @@ def _of_log(source: SourceFile) -> Imports:
             why = f"it failed: {run.errors[0][:200]}" if run.errors else "it ends without results"
             notes.append(f"the run at line {run.start} gives no row: {why}")
     if not records:
-        source.bad("; ".join(first_few(notes)), len(source.lines), "the run failed")
-    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
+        source.bad("; ".join(_source.first_few(notes)), len(source.lines), "the run failed")
+    return _source.Imports(
+        records, [*_source.first_few(notes), *_source.unnamed_note(records, _NAMED_BY)]
+    )
 
 
 def _numbers(lines: Sequence[str]) -> Iterator[str]:
@@ -176,7 +164,7 @@ def _numbers(lines: Sequence[str]) -> Iterator[str]:
             yield match[1]
 
 
-def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
+def _of_run(source: _source.SourceFile, run: _Run, number: int) -> Record | None:
     """The record of a run; None where it has no results."""
     results = _results(source, run)
     if not results.line:
@@ -216,9 +204,9 @@ def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
                 "step 10": run.titles.get(10, ""),
             },
         ),
-        model_of(source, one_model(run.shown, *_MODEL_OPTIONS) or named, number),
-        build=run.first(r"Build \.+ (\S+)") or UNKNOWN,
-        device=device or UNKNOWN,
+        _source.model_of(source, one_model(run.shown, *_MODEL_OPTIONS) or named, number),
+        build=run.first(r"Build \.+ (\S+)") or _source.UNKNOWN,
+        device=device or _source.UNKNOWN,
         variant=settings,
         alone=synchronous or requests == 1,
         numbers=_reported(results, notes),
@@ -238,13 +226,13 @@ class _Results:
     groups: list[str] = field(default_factory=list)  # lines on each data shape
 
 
-def _results(source: SourceFile, run: _Run) -> _Results:
+def _results(source: _source.SourceFile, run: _Run) -> _Results:
     results = _Results()
     in_groups = False
     for number, text in run.lines:
         if match := _THROUGHPUT.match(text):
             value = source.number(match[1], "Throughput", number)
-            put_once(source, results.reported, "throughput", value, "Throughput", number)
+            _source.put_once(source, results.reported, "throughput", value, "Throughput", number)
             results.statistic["throughput"] = "items per second, over the whole run"
             in_groups = False
         elif text.startswith(_GROUPS):
@@ -268,7 +256,12 @@ def _results(source: SourceFile, run: _Run) -> _Results:
 
 
 def _put_latency(
-    source: SourceFile, results: _Results, percentile: str, text: str, unit: str, line: int | None
+    source: _source.SourceFile,
+    results: _Results,
+    percentile: str,
+    text: str,
+    unit: str,
+    line: int | None,
 ) -> None:
     """Adds a latency, and by how much its last digit may be off."""
     what = "median" if percentile == "50" else f"{percentile} percentile"
@@ -279,7 +272,7 @@ def _put_latency(
     else:
         metric = f"latency.p{percentile}"
         value = source.nanoseconds(text, what, line, _TO_NS[unit])
-        put_once(source, results.reported, metric, value, what, line)
+        _source.put_once(source, results.reported, metric, value, what, line)
         step = 10.0 ** -len(re.split(r"[.,]", text)[-1]) if re.search(r"[.,]", text) else 1.0
         off = step / 2 * _TO_NS[unit] / value
         results.statistic[metric] = f"{what}, rounded to {step:g} {unit} (up to {off:.1%} off)"
@@ -361,8 +354,8 @@ def _device(run: _Run) -> str | None:
 
 
 def _of_reports(
-    source: SourceFile, reports: Sequence[tuple[int | None, dict[str, Any]]]
-) -> Imports:
+    source: _source.SourceFile, reports: Sequence[tuple[int | None, dict[str, Any]]]
+) -> _source.Imports:
     records, notes = [], []
     for number, (line, report) in enumerate(reports, start=1):
         execution = report.get("execution_results")
@@ -372,11 +365,13 @@ def _of_reports(
         else:
             records.append(_of_report(source, line, number, report))
     if not records:
-        source.bad("; ".join(first_few(notes)), fix="the run failed")
-    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
+        source.bad("; ".join(_source.first_few(notes)), fix="the run failed")
+    return _source.Imports(
+        records, [*_source.first_few(notes), *_source.unnamed_note(records, _NAMED_BY)]
+    )
 
 
-def _json_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
+def _json_reports(source: _source.SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
     for line, report in source.json_documents():
         if not isinstance(report, dict):
             source.bad("the report is not an object", line)
@@ -385,7 +380,7 @@ def _json_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, An
         yield line, report
 
 
-def _csv_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
+def _csv_reports(source: _source.SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
     """The CSV form, sections of `name;value` lines, as the JSON form has them."""
     report: dict[str, dict[str, str]] = {}
     start, section = 0, ""
@@ -408,7 +403,9 @@ def _csv_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any
         yield start, report
 
 
-def _of_report(source: SourceFile, line: int | None, number: int, report: dict[str, Any]) -> Record:
+def _of_report(
+    source: _source.SourceFile, line: int | None, number: int, report: dict[str, Any]
+) -> Record:
     missing = [name for name in _SECTIONS if not isinstance(report.get(name), dict)]
     if missing:
         source.bad(f"a report without {missing[0]}", line, "the run may have failed")
@@ -438,7 +435,7 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
         "images unasked; its log tells"
     )
     requests = _integer(_told(setup, "number of parallel infer requests", "nireq"))
-    device = str(_told(setup, "target device", "target_device") or UNKNOWN)
+    device = str(_told(setup, "target device", "target_device") or _source.UNKNOWN)
     topology = str(setup.get("topology", ""))
     model = options.get("m") or options.get("path_to_model")
     hint, api = options.get("hint"), _told(setup, "API", "api")
@@ -446,8 +443,8 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
     return _record(
         source,
         _origin(source, line, report),
-        model_of(source, told, number),
-        build=UNKNOWN,
+        _source.model_of(source, told, number),
+        build=_source.UNKNOWN,
         device=device,
         variant={
             **_report_settings(setup),
@@ -488,13 +485,13 @@ def _report_settings(part: Mapping[str, Any]) -> dict[str, Scalar]:
     }
 
 
-def _origin(source: SourceFile, line: int | None, row: dict[str, Any]) -> Origin:
-    return Origin(tool=TOOL, run=f"benchmark_app-{source.sha256[:8]}", row=row, line=line)
+def _origin(source: _source.SourceFile, line: int | None, row: dict[str, Any]) -> _source.Origin:
+    return _source.Origin(tool=TOOL, run=f"benchmark_app-{source.sha256[:8]}", row=row, line=line)
 
 
-def _reported(results: _Results, notes: Sequence[str] = ()) -> Reported:
+def _reported(results: _Results, notes: Sequence[str] = ()) -> _source.Reported:
     memory = "benchmark_app's figures are VmPeak, address space"
-    return Reported(
+    return _source.Reported(
         values=results.reported,
         statistic=results.statistic,
         unknown={**results.unknown, "memory_peak_bytes": memory},
@@ -503,35 +500,37 @@ def _reported(results: _Results, notes: Sequence[str] = ()) -> Reported:
 
 
 def _record(
-    source: SourceFile,
-    origin: Origin,
-    named: ModelName,
+    source: _source.SourceFile,
+    origin: _source.Origin,
+    named: _source.ModelName,
     *,
     build: str,
     device: str,
     variant: dict[str, Scalar | None],
     alone: bool,
-    numbers: Reported,
+    numbers: _source.Reported,
 ) -> Record:
     # Several requests at once: a latency among others, not that of a query alone.
     scenario = "single_stream" if alone else "concurrent"
-    return make_record(
+    return _source.make_record(
         source,
         origin,
-        NamedCell(
+        _source.NamedCell(
             workload=f"benchmark_app-{named.stem}",
             version=1,
             title=named.title,
-            task=UNKNOWN,
-            backend="OpenVINO" if build == UNKNOWN else f"OpenVINO {build.partition('-')[0]}",
+            task=_source.UNKNOWN,
+            backend="OpenVINO"
+            if build == _source.UNKNOWN
+            else f"OpenVINO {build.partition('-')[0]}",
             variant={
                 **{axis: value for axis, value in variant.items() if value is not None},
                 **named.axes,
             },
             scenario=scenario,
         ),
-        Device(
-            UNKNOWN,
+        _source.Device(
+            _source.UNKNOWN,
             {"openvino_device": device, "cpu_model": None, "os": None, "memory_bytes": None},
         ),
         numbers,

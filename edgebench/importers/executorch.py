@@ -11,20 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgebench import stats
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    cell_value,
-    make_record,
-    model_of,
-    sampled,
-    unnamed_note,
-)
+from edgebench.importers import _source
 from edgebench.record import Record
 
 TOOL = "executorch"
@@ -37,7 +24,7 @@ _TIME = re.compile(r"(p10|p50|p90|avg|min|max) \((\w{1,2})\)")
 _FIX = "inspector.to_dataframe(include_units=True).to_csv(FILE)"
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each execution of a method. Raises StoreError where the file is malformed."""
     printed = source.csv_head(_NEEDS) is None
     rows = list(_printed(source) if printed else source.csv_rows(_NEEDS))
@@ -52,10 +39,10 @@ def read(source: SourceFile) -> Imports:
         _record(source, line, number, row, len(rows))
         for number, (line, row) in enumerate(wholes, start=1)
     ]
-    return Imports(records, unnamed_note(records))
+    return _source.Imports(records, _source.unnamed_note(records))
 
 
-def _printed(source: SourceFile) -> Iterator[tuple[int, dict[str, str]]]:
+def _printed(source: _source.SourceFile) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table as tabulate draws it, with bars of any kind between its columns."""
     head: list[str] = []
     for line, text in enumerate(source.lines, start=1):
@@ -67,10 +54,10 @@ def _printed(source: SourceFile) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _record(
-    source: SourceFile, line: int, number: int, row: Mapping[str, str], events: int
+    source: _source.SourceFile, line: int, number: int, row: Mapping[str, str], events: int
 ) -> Record:
     times = {found[1]: (name, found[2]) for name in row if (found := _TIME.fullmatch(name.strip()))}
-    raw = cell_value(row.get("raw", ""))
+    raw = _source.cell_value(row.get("raw", ""))
     units = {unit for _, unit in times.values()}
     unit = _UNITS_NS.get(next(iter(units))) if len(units) == 1 else None
     if unit is None:
@@ -89,33 +76,36 @@ def _record(
         unknown["latency_ns.p90"] = (
             f"needs {needed} runs, and the table does not tell how many there were"
         )
-    named = model_of(source, None, number)
+    named = _source.model_of(source, None, number)
     content: dict[str, Any] = {
-        key: cell_value(value) for key, value in row.items() if key and key != "raw"
+        key: _source.cell_value(value) for key, value in row.items() if key and key != "raw"
     }
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"executorch-{source.sha256[:8]}",
             row={**content, "events": events},
             line=line,
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"executorch-{named.stem}",
             version=1,
             title=named.title,
-            task=UNKNOWN,
+            task=_source.UNKNOWN,
             backend="ExecuTorch",
-            variant={"event_block": row["event_block_name"].strip() or UNKNOWN, **named.axes},
+            variant={
+                "event_block": row["event_block_name"].strip() or _source.UNKNOWN,
+                **named.axes,
+            },
             scenario="single_stream",
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(
             values=reported,
             statistic={"latency.p50": "p50 over the runs that the ETDump holds"},
             unknown=unknown,
             notes=["profiling was on while it ran"],
         ),
-        replicates=[sampled(samples)] if samples else [],
+        replicates=[_source.sampled(samples)] if samples else [],
     )

@@ -8,19 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    first_few,
-    make_record,
-    sampled,
-    slug,
-)
+from edgebench.importers import _source
 from edgebench.record import Record
 
 TOOL = "hyperfine"
@@ -29,7 +17,7 @@ SUMMARY = "hyperfine: --export-json"
 _MAX_NAME = 60
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each command. Raises StoreError where the file is malformed."""
     records: list[Record] = []
     notes: list[str] = []
@@ -41,11 +29,15 @@ def read(source: SourceFile) -> Imports:
             _add(source, line, result, records, notes)
     if not records and not notes:
         source.bad("no result of hyperfine in it", 1, "give the file of --export-json")
-    return Imports(records, first_few(notes))
+    return _source.Imports(records, _source.first_few(notes))
 
 
 def _add(
-    source: SourceFile, line: int, result: dict[str, Any], records: list[Record], notes: list[str]
+    source: _source.SourceFile,
+    line: int,
+    result: dict[str, Any],
+    records: list[Record],
+    notes: list[str],
 ) -> None:
     command = result["command"]
     times, codes = result.get("times"), result.get("exit_codes")
@@ -61,7 +53,9 @@ def _add(
         records.append(_record(source, line, result, good))
 
 
-def _record(source: SourceFile, line: int, result: dict[str, Any], times: list[Any]) -> Record:
+def _record(
+    source: _source.SourceFile, line: int, result: dict[str, Any], times: list[Any]
+) -> Record:
     command = result["command"]
     samples = [round(source.nanoseconds(time, "a time", line, 1e9)) for time in times]
     reported: dict[str, float] = {}
@@ -69,13 +63,13 @@ def _record(source: SourceFile, line: int, result: dict[str, Any], times: list[A
     if isinstance(sizes, list) and sizes:
         reported["memory.peak"] = max(source.number(size, "memory", line) for size in sizes)
     parameters = result.get("parameters")
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL, run=f"hyperfine-{source.sha256[:8]}", row=_without_samples(result), line=line
         ),
-        NamedCell(
-            workload=f"command-{slug(command)[:_MAX_NAME]}",
+        _source.NamedCell(
+            workload=f"command-{_source.slug(command)[:_MAX_NAME]}",
             version=1,
             title=command,
             task="process",
@@ -83,19 +77,19 @@ def _record(source: SourceFile, line: int, result: dict[str, Any], times: list[A
             variant={
                 "command": command,
                 **{
-                    slug(str(name)): value if isinstance(value, int | float) else str(value)
+                    _source.slug(str(name)): value if isinstance(value, int | float) else str(value)
                     for name, value in (parameters if isinstance(parameters, dict) else {}).items()
                 },
             },
             scenario="single_stream",
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(
             values=reported,
             statistic={"memory.peak": "largest resident size of a run"},
             notes=["the time of a whole process, its start and end included"],
         ),
-        replicates=[sampled(samples)],
+        replicates=[_source.sampled(samples)],
     )
 
 

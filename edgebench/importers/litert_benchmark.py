@@ -7,18 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    unnamed_note,
-)
+from edgebench.importers import _source
 from edgebench.record import Record
 
 TOOL = "litert-benchmark"
@@ -27,7 +16,7 @@ SUMMARY = "litert-benchmark of LiteRT: --result_json"
 _ROUNDED = "rounded to 0.00 ms: below 0.005 ms"
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each result. Raises StoreError where the file is malformed."""
     records = [
         _record(source, line, number, result)
@@ -36,12 +25,12 @@ def read(source: SourceFile) -> Imports:
     ]
     if not records:
         source.bad("no result of litert-benchmark in it", 1, "give the file of --result_json")
-    return Imports(records, unnamed_note(records))
+    return _source.Imports(records, _source.unnamed_note(records))
 
 
-def _record(source: SourceFile, line: int, number: int, result: dict[str, Any]) -> Record:
+def _record(source: _source.SourceFile, line: int, number: int, result: dict[str, Any]) -> Record:
     latency, model = result["latency"], result.get("model")
-    named = model_of(
+    named = _source.model_of(
         source, model.removesuffix(".tflite") if isinstance(model, str) else None, number
     )
     accelerators = _names(result.get("accelerators"))
@@ -58,31 +47,33 @@ def _record(source: SourceFile, line: int, number: int, result: dict[str, Any]) 
     if whole is False and accelerators != "CPU":
         notes.append("not fully accelerated: a part ran on the CPU")
     threads = result.get("num_threads")
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(tool=TOOL, run=f"litert-benchmark-{source.sha256[:8]}", row=dict(result), line=line),
-        NamedCell(
+        _source.Origin(
+            tool=TOOL, run=f"litert-benchmark-{source.sha256[:8]}", row=dict(result), line=line
+        ),
+        _source.NamedCell(
             workload=f"litert-{named.stem}",
             version=1,
             title=named.title,
-            task=UNKNOWN,
+            task=_source.UNKNOWN,
             backend="LiteRT CompiledModel",
             variant={
                 "accelerators": accelerators,
                 "fully_accelerated": str(whole).lower(),
-                "signature": str(result.get("signature") or UNKNOWN),
+                "signature": str(result.get("signature") or _source.UNKNOWN),
                 **({"threads": threads} if isinstance(threads, int) else {}),
                 **named.axes,
             },
             scenario="single_stream",
         ),
-        Device(
-            UNKNOWN,
+        _source.Device(
+            _source.UNKNOWN,
             {"cpu_model": None, "accelerator": accelerators, "os": None, "memory_bytes": None},
         ),
-        Reported(
+        _source.Reported(
             values=reported,
-            statistic={"latency.p50": f"median of {latency.get('num_runs', UNKNOWN)} runs"},
+            statistic={"latency.p50": f"median of {latency.get('num_runs', _source.UNKNOWN)} runs"},
             unknown=unknown,
             notes=notes,
         ),
@@ -90,4 +81,4 @@ def _record(source: SourceFile, line: int, number: int, result: dict[str, Any]) 
 
 
 def _names(value: object) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) and value else UNKNOWN
+    return "+".join(map(str, value)) if isinstance(value, list) and value else _source.UNKNOWN

@@ -15,20 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._commands import Echo, echoes, one_model
-from edgebench.importers._source import (
-    UNKNOWN,
-    UNKNOWN_MODEL,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    slug,
-)
 from edgebench.record import Record
 
 TOOL = "llama-bench"
@@ -63,7 +51,7 @@ _NOTES = ("random tokens, no sampler: a real prompt may take longer",)
 _Tests = Iterator[tuple[int | None, dict[str, Any]]]
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """The records of one output. Raises StoreError with file and line where it is malformed."""
     forms = {
         "JSON": _json(source),
@@ -85,14 +73,14 @@ def read(source: SourceFile) -> Imports:
     # What spreads prove is asked where rates prove nothing.
     source = source.with_mark_of(_texts(rows, "avg_ts"), needs)
     source = source.with_mark_of(_texts(rows, "stddev_ts"), needs)
-    return Imports([_record(source, line, test) for line, test in tests], notes)
+    return _source.Imports([_record(source, line, test) for line, test in tests], notes)
 
 
 def _texts(tests: Iterable[Mapping[str, Any]], name: str) -> Iterator[str]:
     return (text for test in tests if isinstance(text := test.get(name), str))
 
 
-def _json(source: SourceFile) -> _Tests:
+def _json(source: _source.SourceFile) -> _Tests:
     """Tests of the forms json and jsonl, also of a list that a crash left open."""
     for line, test in source.json_objects():
         missing = [name for name in _NEEDS if name not in test]
@@ -102,12 +90,12 @@ def _json(source: SourceFile) -> _Tests:
             yield line, test
 
 
-def _csv(source: SourceFile) -> _Tests:
+def _csv(source: _source.SourceFile) -> _Tests:
     if source.csv_head(_NEEDS) is not None:
         yield from source.csv_rows(_NEEDS, of_log=True)
 
 
-def _sql(source: SourceFile) -> _Tests:
+def _sql(source: _source.SourceFile) -> _Tests:
     """Rows of INSERT statements, whose names stand in them or in the table before."""
     _, _, table = source.text.partition("CREATE TABLE")
     described = table.partition("(")[2].partition(");")[0]
@@ -139,12 +127,12 @@ class _MarkdownTable:
     rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
 
-def _md(source: SourceFile) -> _Tests:
+def _md(source: _source.SourceFile) -> _Tests:
     for table in _md_tables(source):
         yield from table.rows
 
 
-def _md_tables(source: SourceFile) -> list[_MarkdownTable]:
+def _md_tables(source: _source.SourceFile) -> list[_MarkdownTable]:
     tables: list[_MarkdownTable] = []
     table: _MarkdownTable | None = None
     commands = echoes(source.lines, "llama-bench")
@@ -189,7 +177,7 @@ def _is_rule(text: str) -> bool:
 
 
 def _md_row(
-    source: SourceFile, line: int, text: str, cells: list[str], table: _MarkdownTable
+    source: _source.SourceFile, line: int, text: str, cells: list[str], table: _MarkdownTable
 ) -> list[tuple[int, dict[str, Any]]]:
     count = len(table.head)
     whole = text.lstrip().startswith("|")
@@ -202,7 +190,7 @@ def _md_row(
 
 
 def _of_markdown(
-    source: SourceFile, line: int, cells: dict[str, str], model: str | None
+    source: _source.SourceFile, line: int, cells: dict[str, str], model: str | None
 ) -> dict[str, Any]:
     """A row of the table in the names of the JSON form; the cells stay beside them."""
     test = _TEST.fullmatch(cells["test"])
@@ -229,7 +217,7 @@ def _of_markdown(
 _MD_TWICE = frozenset(("model", "backend", "test", "t/s"))
 
 
-def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Record:
+def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any]) -> Record:
     prompt, generated = _count(source, line, test, "n_prompt"), _count(source, line, test, "n_gen")
     depth = _count(source, line, test, "n_depth") if "n_depth" in test else 0
     if not prompt and not generated:
@@ -240,7 +228,7 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     quant = _QUANT.search(kind[-200:])
     network = kind.removesuffix(quant[0]) if quant else kind
     if "?" in network:  # llama.cpp knows no name for this size: its parameters tell it from others
-        size = str(test.get("model_n_params") or test.get("params") or UNKNOWN)
+        size = str(test.get("model_n_params") or test.get("params") or _source.UNKNOWN)
         network = network.replace("?B", f"{size} params")
     rate = source.number(test["avg_ts"], "avg_ts", line)
     samples = test.get("samples_ts")
@@ -252,31 +240,31 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     if prompt and generated:
         notes.append("prompt and generation were timed together, so neither rate is known")
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
-    started = str(test.get("test_time") or UNKNOWN)
+    started = str(test.get("test_time") or _source.UNKNOWN)
     scenario = "offline"  # a rate over one lump of tokens, not a request of the scenario generate
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
-            run=f"llama-bench-{test.get('build_commit') or UNKNOWN}-{source.sha256[:8]}",
+            run=f"llama-bench-{test.get('build_commit') or _source.UNKNOWN}-{source.sha256[:8]}",
             row=dict(test),
             line=line,
             started_utc=started,
         ),
-        NamedCell(
-            workload=f"llm-{slug(network)}-{name}",
+        _source.NamedCell(
+            workload=f"llm-{_source.slug(network)}-{name}",
             version=1,
             title=f"{network}, {name}",
             task="text_generation" if generated else "prompt_processing",
-            backend=f"llama.cpp {test.get('backends') or UNKNOWN}",
+            backend=f"llama.cpp {test.get('backends') or _source.UNKNOWN}",
             variant={**({"precision": quant[1]} if quant else {}), **_settings(source, test)},
             scenario=scenario,
         ),
-        Device(
-            gpu or cpu or UNKNOWN,
+        _source.Device(
+            gpu or cpu or _source.UNKNOWN,
             {"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
         ),
-        Reported(
+        _source.Reported(
             values={"throughput": rate},
             statistic={"throughput": what},
             unknown={
@@ -289,11 +277,11 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     )
 
 
-def _settings(source: SourceFile, test: Mapping[str, Any]) -> dict[str, Scalar]:
+def _settings(source: _source.SourceFile, test: Mapping[str, Any]) -> dict[str, Scalar]:
     """Every setting of a test, also those of versions to come."""
     markdown = "t/s" in test
     settings = {
-        _AXES.get(name, slug(name)): _scalar(value)
+        _AXES.get(name, _source.slug(name)): _scalar(value)
         for name, value in test.items()
         if name not in _NO_SETTINGS
         and not name.startswith(_RESULTS)
@@ -301,11 +289,11 @@ def _settings(source: SourceFile, test: Mapping[str, Any]) -> dict[str, Scalar]:
         and value not in (None, "")
     }
     file = test.get("model_filename")
-    named = model_of(source, str(file) if file else None)
-    return settings if named.title == UNKNOWN_MODEL else {**settings, "model": named.title}
+    named = _source.model_of(source, str(file) if file else None)
+    return settings if named.title == _source.UNKNOWN_MODEL else {**settings, "model": named.title}
 
 
-def _count(source: SourceFile, line: int | None, test: Mapping[str, Any], key: str) -> int:
+def _count(source: _source.SourceFile, line: int | None, test: Mapping[str, Any], key: str) -> int:
     try:
         count = int(str(test[key]))
     except ValueError:

@@ -11,19 +11,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    sampled,
-    unnamed_note,
-)
+from edgebench.importers import _source
 from edgebench.record import Record
 
 TOOL = "llm_bench"
@@ -43,7 +31,7 @@ _CSV_NAMES = {
 _Results = dict[tuple[str, str], list[tuple[int | None, Mapping[str, Any]]]]
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each prompt of each report. Raises StoreError where the file is malformed."""
     if source.csv_head(_NEEDS) is not None:
         source = source.with_mark_of(_numbers_of_csv(source), _NEEDS)
@@ -57,10 +45,10 @@ def read(source: SourceFile) -> Imports:
             "no iteration after the warm-up of llm_bench in it", 1,
             "run llm_bench with -n 1 or more, and give the file of --report_json or --report",
         )  # fmt: skip
-    return Imports(records, unnamed_note(records))
+    return _source.Imports(records, _source.unnamed_note(records))
 
 
-def _reports(source: SourceFile) -> Iterator[tuple[Mapping[str, Any], _Results]]:
+def _reports(source: _source.SourceFile) -> Iterator[tuple[Mapping[str, Any], _Results]]:
     if source.csv_head(_NEEDS) is not None:
         yield from _of_csv(source)
         return
@@ -75,12 +63,12 @@ def _reports(source: SourceFile) -> Iterator[tuple[Mapping[str, Any], _Results]]
         yield metadata, _by_prompt((None, each) for each in results)
 
 
-def _numbers_of_csv(source: SourceFile) -> Iterator[str]:
+def _numbers_of_csv(source: _source.SourceFile) -> Iterator[str]:
     for _, fields in source.csv_rows(_NEEDS):
         yield from (value for name, value in fields.items() if name in _CSV_NAMES and value)
 
 
-def _of_csv(source: SourceFile) -> Iterator[tuple[Mapping[str, Any], _Results]]:
+def _of_csv(source: _source.SourceFile) -> Iterator[tuple[Mapping[str, Any], _Results]]:
     rows = []
     for line, fields in source.csv_rows(_NEEDS):
         if not re.fullmatch(r"\d{1,9}", fields["iteration"]):
@@ -104,7 +92,7 @@ def _by_prompt(rows: Iterator[tuple[int | None, Mapping[str, Any]]]) -> _Results
 
 
 def _record(
-    source: SourceFile,
+    source: _source.SourceFile,
     metadata: Mapping[str, Any],
     key: tuple[str, str],
     iterations: list[tuple[int | None, Mapping[str, Any]]],
@@ -134,22 +122,22 @@ def _record(
         for axis, name in (("prompt_tokens", "input_size"), ("new_tokens", "output_size"))
         if (counts := [n for _, row in iterations if (n := _count(row.get(name))) is not None])
     }
-    named = model_of(source, str(metadata.get("model") or "") or None)
+    named = _source.model_of(source, str(metadata.get("model") or "") or None)
     of = f"median of {len(iterations)} requests"
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"llm_bench-{source.sha256[:8]}",
             row={"metadata": _plain(metadata), "results": [dict(row) for _, row in iterations]},
             line=iterations[0][0],
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"llm-{named.stem}",
             version=1,
             title=named.title,
-            task="text_generation" if generates else UNKNOWN,
-            backend=f"openvino {metadata.get('framework') or UNKNOWN}",
+            task="text_generation" if generates else _source.UNKNOWN,
+            backend=f"openvino {metadata.get('framework') or _source.UNKNOWN}",
             variant={
                 **{
                     axis: str(metadata[name])
@@ -165,8 +153,8 @@ def _record(
             },
             scenario="generate" if generates else "single_stream",
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(
             values=reported,
             statistic={
                 "generate.ttft": f"{of}, as llm_bench times the first token",
@@ -176,12 +164,12 @@ def _record(
             },
             unknown=unknown,
         ),
-        replicates=[sampled(samples)],
+        replicates=[_source.sampled(samples)],
     )
 
 
 def _numbers(
-    source: SourceFile,
+    source: _source.SourceFile,
     iterations: list[tuple[int | None, Mapping[str, Any]]],
     name: str,
     unit: float,

@@ -17,16 +17,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from edgebench.importers._source import (
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    slug,
-)
+from edgebench.importers import _source
 from edgebench.record import Energy, Quality, Record
 
 TOOL = "mlperf"
@@ -61,7 +52,7 @@ class _Row:
     copies: tuple[str, ...] = ()  # further platforms that repeat it
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """The records of a table. Raises StoreError with file and line where it is malformed."""
     if source.csv_head(_TINY_NEEDS) is not None:
         return _tiny(source)
@@ -69,7 +60,7 @@ def read(source: SourceFile) -> Imports:
     results = (row.fields[name] for row in rows for name in ("Performance_Result", "Power_Result"))
     source = source.with_mark_of(results, _NEEDS)
     kept, notes = _without_copies(rows)
-    return Imports([_record(source, row) for row in kept], [*notes, CITING])
+    return _source.Imports([_record(source, row) for row in kept], [*notes, CITING])
 
 
 def _without_copies(rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
@@ -99,7 +90,7 @@ def _is_container(row: _Row) -> bool:
     return _CONTAINER.match(row.fields["Platform"]) is not None
 
 
-def _record(source: SourceFile, row: _Row) -> Record:
+def _record(source: _source.SourceFile, row: _Row) -> Record:
     fields, line = row.fields, row.line
     scenario = {
         "SingleStream": "single_stream",
@@ -116,16 +107,16 @@ def _record(source: SourceFile, row: _Row) -> Record:
     origin = f"{fields['Category']} division, {fields['Submitter']}, id {fields['ID']}"
     notes = [f"MLPerf Inference {fields['version']}, {origin}", CITING]
     notes += [f"the same values stand under platform {copy}, dropped" for copy in row.copies]
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"mlperf-{fields['version']}-{source.sha256[:8]}",
             row=dict(fields),
             line=line,
         ),
-        NamedCell(
-            workload=f"mlperf-{slug(fields['Model'])}",
+        _source.NamedCell(
+            workload=f"mlperf-{_source.slug(fields['Model'])}",
             version=int(version[1]) * 100 + int(version[2]),
             title=f"MLPerf Inference {fields['Model']}",
             task=fields["Model"],
@@ -138,7 +129,7 @@ def _record(source: SourceFile, row: _Row) -> Record:
             },
             scenario=scenario,
         ),
-        Device(
+        _source.Device(
             fields["System"] or fields["Platform"],
             {
                 "cpu_model": fields["Processor"],
@@ -147,7 +138,7 @@ def _record(source: SourceFile, row: _Row) -> Record:
                 "memory_bytes": None,
             },
         ),
-        Reported(
+        _source.Reported(
             values=reported,
             statistic=statistic,
             unknown={
@@ -163,7 +154,7 @@ def _record(source: SourceFile, row: _Row) -> Record:
 
 
 def _performance(
-    source: SourceFile, row: _Row
+    source: _source.SourceFile, row: _Row
 ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
     fields = row.fields
     scenario, units = fields["Scenario"], fields["Performance_Units"]
@@ -194,7 +185,7 @@ def _percentile(model: str, scenario: str) -> str:
     return own or _PERCENTILES[scenario]
 
 
-def _quality(source: SourceFile, row: _Row) -> Quality | None:
+def _quality(source: _source.SourceFile, row: _Row) -> Quality | None:
     """The first number of the accuracy column; in the open division without a demand."""
     text = row.fields["Accuracy"]
     if not text.strip():
@@ -217,7 +208,7 @@ def _quality(source: SourceFile, row: _Row) -> Quality | None:
     )  # fmt: skip
 
 
-def _energy(source: SourceFile, row: _Row) -> Energy:
+def _energy(source: _source.SourceFile, row: _Row) -> Energy:
     fields = row.fields
     if fields["has_power"] != "True":
         return Energy(status="unavailable", reason="not_reported", detail="submitted without power")
@@ -248,14 +239,14 @@ def _energy(source: SourceFile, row: _Row) -> Energy:
     return source.bad(f"power of {scenario} in {units!r}", row.line)
 
 
-def _tiny(source: SourceFile) -> Imports:
+def _tiny(source: _source.SourceFile) -> _source.Imports:
     rows = [_Row(line, fields) for line, fields in source.csv_rows(_TINY_NEEDS)]
     rates = (row.fields["performance_median_ips"] for row in rows)
     source = source.with_mark_of(rates, _TINY_NEEDS)
-    return Imports([_tiny_record(source, row) for row in rows], [CITING])
+    return _source.Imports([_tiny_record(source, row) for row in rows], [CITING])
 
 
-def _tiny_record(source: SourceFile, row: _Row) -> Record:
+def _tiny_record(source: _source.SourceFile, row: _Row) -> Record:
     fields, line = row.fields, row.line
     rate = source.number(fields["performance_median_ips"], "performance_median_ips", line)
     quality = None
@@ -284,16 +275,16 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
     if version is None:
         source.bad(f"no version {fields['version'][:40]!r}", line, "it looks like 1.3")
     origin = f"{fields['division']} division, {fields['submitter']}"
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
-            run=f"mlperf-tiny-v{fields['version']}-{slug(fields['submitter'])}",
+            run=f"mlperf-tiny-v{fields['version']}-{_source.slug(fields['submitter'])}",
             row=dict(fields),
             line=line,
         ),
-        NamedCell(
-            workload=f"mlperf-tiny-{slug(fields['benchmark'])}",
+        _source.NamedCell(
+            workload=f"mlperf-tiny-{_source.slug(fields['benchmark'])}",
             version=int(version[1]) * 100 + int(version[2].ljust(2, "0")),
             title=f"MLPerf Tiny {fields['benchmark']}",
             task=fields["benchmark"],
@@ -301,11 +292,11 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
             variant={"division": fields["division"]},
             scenario="single_stream",
         ),
-        Device(
+        _source.Device(
             fields["system"].partition("/")[2] or fields["system"],
             {"cpu_model": None, "os": None, "memory_bytes": None},
         ),
-        Reported(
+        _source.Reported(
             values={"throughput": rate},
             statistic={"throughput": "inferences per second, median over windows"},
             unknown={"latency_ns": "the table states a rate; its latency is the inverse of it"},

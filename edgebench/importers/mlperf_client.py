@@ -9,19 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from edgebench.importers import _source
 from edgebench.importers._settings import flat_settings
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    first_few,
-    make_record,
-    slug,
-)
 from edgebench.record import Record
 
 TOOL = "mlperf-client"
@@ -32,7 +21,7 @@ _MAX_ERROR = 80
 _NOT_SETTINGS = frozenset(("device_id", "device_name"))
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each category of each configuration. Raises StoreError where the file is malformed."""
     records: list[Record] = []
     failed: list[str] = []
@@ -56,11 +45,15 @@ def read(source: SourceFile) -> Imports:
                 records.append(_record(source, line, result, category, values))
     if not records and not failed:
         source.bad("no result of MLPerf Client in it", 1, "give its results.json")
-    return Imports(records, [*first_few(failed), CITING])
+    return _source.Imports(records, [*_source.first_few(failed), CITING])
 
 
 def _record(
-    source: SourceFile, line: int, result: dict[str, Any], category: str, values: dict[str, Any]
+    source: _source.SourceFile,
+    line: int,
+    result: dict[str, Any],
+    category: str,
+    values: dict[str, Any],
 ) -> Record:
     reported: dict[str, float] = {}
     unknown: dict[str, str] = {}
@@ -89,37 +82,37 @@ def _record(
     configuration = result.get("EP Configuration")
     cpu = str(result.get("SysInfo_CPUModel") or "")
     gpus = result.get("SysInfo_GPUNames")
-    model = str(result.get("Model Name") or UNKNOWN)
+    model = str(result.get("Model Name") or _source.UNKNOWN)
     notes = [str(result.get("Config") or "Configuration NOT tested by MLCommons"), CITING]
     if overall := result.get("overall_results"):
         notes.append(f"geometric means over the categories: {json.dumps(overall)}")
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"mlperf-client-{source.sha256[:8]}",
             row={**_without_texts(result), "category": category, "values": values},
             line=line,
-            started_utc=str(result.get("Benchmark Start Time") or UNKNOWN),
+            started_utc=str(result.get("Benchmark Start Time") or _source.UNKNOWN),
         ),
-        NamedCell(
-            workload=f"mlperf-client-{slug(model)}-{slug(category)}",
+        _source.NamedCell(
+            workload=f"mlperf-client-{_source.slug(model)}-{_source.slug(category)}",
             version=1,
             title=f"MLPerf Client {model}, {category}",
             task="text_generation",
-            backend=str(result.get("Execution Provider Name") or UNKNOWN),
+            backend=str(result.get("Execution Provider Name") or _source.UNKNOWN),
             variant={
                 **flat_settings(
                     configuration if isinstance(configuration, dict) else {}, None, _NOT_SETTINGS
                 ),
-                "model_file": str(result.get("Model File Name") or UNKNOWN),
-                "device_type": str(result.get("Device Type") or UNKNOWN),
+                "model_file": str(result.get("Model File Name") or _source.UNKNOWN),
+                "device_type": str(result.get("Device Type") or _source.UNKNOWN),
                 **lengths,
             },
             scenario="single_stream" if agentic else "generate",
         ),
-        Device(
-            cpu or UNKNOWN,
+        _source.Device(
+            cpu or _source.UNKNOWN,
             {
                 "cpu_model": cpu,
                 "accelerator": ", ".join(map(str, gpus)) if isinstance(gpus, list) else None,
@@ -127,7 +120,7 @@ def _record(
                 "memory_bytes": None,
             },
         ),
-        Reported(
+        _source.Reported(
             values=reported,
             statistic={
                 "generate.ttft": "mean over the prompts of the category, not their median",

@@ -12,21 +12,8 @@ from dataclasses import dataclass, field
 
 from edgebench import stats
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._commands import Echo, echoes, one_model
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    put_once,
-    sampled,
-    unnamed_note,
-)
 from edgebench.record import Record
 
 TOOL = "onnxruntime_perf_test"
@@ -64,7 +51,7 @@ class _Run:
     requests: list[tuple[int, re.Match[str]]] = field(default_factory=list)
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each run. Raises StoreError where the file is malformed."""
     source = source.with_mark_of(_NUMBER.findall(source.text))
     commands = echoes(source.lines, "onnxruntime_perf_test")
@@ -78,7 +65,7 @@ def read(source: SourceFile) -> Imports:
             1,
             "give its log, or the result file it wrote",
         )
-    return Imports(records, unnamed_note(records, "the echo of the command"))
+    return _source.Imports(records, _source.unnamed_note(records, "the echo of the command"))
 
 
 def _runs(lines: Sequence[str]) -> Iterator[_Run]:
@@ -100,7 +87,7 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
         yield run
 
 
-def _record(source: SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -> Record:
+def _record(source: _source.SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -> Record:
     reported: dict[str, float] = {}
     statistic: dict[str, str] = {}
     unknown: dict[str, str] = {}
@@ -110,7 +97,7 @@ def _record(source: SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -
         if found := _REQUESTS.search(text):
             count = int(found[1])
         elif found := _RATE.search(text):
-            put_once(
+            _source.put_once(
                 source,
                 reported,
                 "throughput",
@@ -134,33 +121,33 @@ def _record(source: SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -
     statistic |= dict.fromkeys(reported, f"of {count} requests")
     statistic["memory.peak"] = "peak working set of the process"
     told = run.requests[0][1][1].strip() if run.requests else ""
-    named = model_of(source, _model(shown) or told or None, number)
+    named = _source.model_of(source, _model(shown) or told or None, number)
     options = dict(shown[-1].options) if shown else {}
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"onnxruntime_perf_test-{source.sha256[:8]}",
             row={**row, "requests": count},
             line=run.line,
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"ort-{named.stem}",
             version=1,
             title=named.title,
-            task=UNKNOWN,
+            task=_source.UNKNOWN,
             backend="ONNX Runtime",
             variant={**_settings(options), **named.axes},
             scenario="single_stream",
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(values=reported, statistic=statistic, unknown=unknown),
-        replicates=[sampled(samples)] if samples else [],
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
+        replicates=[_source.sampled(samples)] if samples else [],
     )
 
 
 def _add_percentile(
-    source: SourceFile,
+    source: _source.SourceFile,
     line: int,
     found: re.Match[str],
     count: int,
@@ -173,7 +160,7 @@ def _add_percentile(
         return
     name = f"latency.p{found[1]}"
     value = source.nanoseconds(found[2], f"P{found[1]}", line, 1e9)
-    put_once(source, reported, name, value, f"P{found[1]}", line)
+    _source.put_once(source, reported, name, value, f"P{found[1]}", line)
 
 
 def _model(shown: Sequence[Echo]) -> str | None:

@@ -13,21 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._settings import flat_settings
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    cell_value,
-    make_record,
-    model_of,
-    sampled,
-    unnamed_note,
-)
 from edgebench.record import Energy, Record
 
 TOOL = "optimum-benchmark"
@@ -55,7 +42,7 @@ _NOT_TAKEN = {
 }
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each phase that has latencies. Raises StoreError where the file is malformed."""
     records, notes = [], []
     for number, (line, document) in enumerate(_documents(source), start=1):
@@ -74,10 +61,10 @@ def read(source: SourceFile) -> Imports:
                 records.append(_record(source, number, phase, measurements, config))
     if not records:
         source.bad("no forward, call, prefill or decode in it", fix="give benchmark.json")
-    return Imports(records, [*notes, *unnamed_note(records, "benchmark.json")])
+    return _source.Imports(records, [*notes, *_source.unnamed_note(records, "benchmark.json")])
 
 
-def _documents(source: SourceFile) -> Iterator[tuple[int, Any]]:
+def _documents(source: _source.SourceFile) -> Iterator[tuple[int, Any]]:
     column = _COLUMN.search(source.text)
     if column is None:
         yield from source.json_documents()
@@ -85,7 +72,7 @@ def _documents(source: SourceFile) -> Iterator[tuple[int, Any]]:
     for line, row in source.csv_rows([column[1]]):
         document: dict[str, Any] = {}
         for path, cell in row.items():
-            _put(document, path.split("."), cell_value(cell))
+            _put(document, path.split("."), _source.cell_value(cell))
         yield line, document
 
 
@@ -101,7 +88,7 @@ def _put(whole: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _record(
-    source: SourceFile,
+    source: _source.SourceFile,
     number: int,
     phase: str,
     measurements: dict[str, Any],
@@ -140,26 +127,26 @@ def _record(
     environment = _part(config, "environment")
     gpus = environment.get("gpu")
     told = backend.get("model")
-    named = model_of(source, told if isinstance(told, str) else None, number)
-    return make_record(
+    named = _source.model_of(source, told if isinstance(told, str) else None, number)
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"optimum-benchmark-{source.sha256[:8]}",
             row={"phase": phase, **measurements},
             line=None,
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"optimum-{named.stem}-{phase}",
             version=1,
             title=f"{named.title}, {phase}",
-            task=str(backend.get("task", UNKNOWN)),
-            backend=f"{backend.get('name', UNKNOWN)} {backend.get('version', '')}".strip(),
+            task=str(backend.get("task", _source.UNKNOWN)),
+            backend=f"{backend.get('name', _source.UNKNOWN)} {backend.get('version', '')}".strip(),
             variant={**variant, **named.axes},
             scenario="single_stream",
         ),
-        Device(
-            str(environment.get("machine") or environment.get("cpu") or UNKNOWN).strip(),
+        _source.Device(
+            str(environment.get("machine") or environment.get("cpu") or _source.UNKNOWN).strip(),
             {
                 "cpu_model": str(environment.get("cpu", "")).strip(),
                 "accelerator": ", ".join(map(str, gpus)) if isinstance(gpus, list) else None,
@@ -167,13 +154,13 @@ def _record(
                 "memory_bytes": None,
             },
         ),
-        Reported(values=reported, statistic=statistic, unknown=unknown),
+        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
         energy=Energy(
             status="unavailable",
             reason="not_trusted",
             detail="optimum-benchmark samples at 1 Hz, too seldom for its windows",
         ),
-        replicates=[sampled(samples)] if samples else [],
+        replicates=[_source.sampled(samples)] if samples else [],
     )
 
 

@@ -8,26 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgebench.importers import _source
 from edgebench.importers._settings import flat_settings
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    sampled,
-    slug,
-)
 from edgebench.record import Record
 
 TOOL = "pytest-benchmark"
 SUMMARY = "pytest-benchmark: --benchmark-json, or a file of .benchmarks/"
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each benchmark. Raises StoreError where the file is malformed."""
     records: list[Record] = []
     for line, document in source.json_documents():
@@ -39,14 +28,14 @@ def read(source: SourceFile) -> Imports:
             records.append(_record(source, line, document, benchmark))
     if not records:
         source.bad("no benchmark in it", 1, "give the file of --benchmark-json")
-    return Imports(records)
+    return _source.Imports(records)
 
 
 def _record(
-    source: SourceFile, line: int, document: dict[str, Any], benchmark: dict[str, Any]
+    source: _source.SourceFile, line: int, document: dict[str, Any], benchmark: dict[str, Any]
 ) -> Record:
     stats = benchmark["stats"]
-    name = str(benchmark.get("fullname") or benchmark.get("name") or UNKNOWN)
+    name = str(benchmark.get("fullname") or benchmark.get("name") or _source.UNKNOWN)
     calls = stats.get("iterations")
     if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
         source.bad(f"iterations of {name[:40]!r} is not a count: {str(calls)[:40]!r}", line)
@@ -58,7 +47,7 @@ def _record(
     if calls == 1 and isinstance(data, list) and data:
         samples = [round(source.nanoseconds(value, "a time", line, 1e9)) for value in data]
     else:
-        what = f"median over {stats.get('rounds', UNKNOWN)} rounds"
+        what = f"median over {stats.get('rounds', _source.UNKNOWN)} rounds"
         what += f" of the mean of {calls} calls" if calls > 1 else ""
         reported["latency.p50"] = source.nanoseconds(stats.get("median"), "the median", line, 1e9)
         statistic["latency.p50"] = what
@@ -70,17 +59,17 @@ def _record(
     cpu = machine.get("cpu")
     cpu_model = str(cpu.get("brand_raw") or "") if isinstance(cpu, dict) else ""
     parameters = benchmark.get("params")
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"pytest-benchmark-{source.sha256[:8]}",
             row={**benchmark, "stats": {key: each for key, each in stats.items() if key != "data"}},
             line=line,
-            started_utc=str(document.get("datetime") or UNKNOWN),
+            started_utc=str(document.get("datetime") or _source.UNKNOWN),
         ),
-        NamedCell(
-            workload=f"benchmark-{slug(name)}",
+        _source.NamedCell(
+            workload=f"benchmark-{_source.slug(name)}",
             version=1,
             title=name,
             task="function",
@@ -88,10 +77,10 @@ def _record(
             variant=flat_settings(parameters if isinstance(parameters, dict) else {}),
             scenario="single_stream",
         ),
-        Device(
-            cpu_model or str(machine.get("machine") or UNKNOWN),
+        _source.Device(
+            cpu_model or str(machine.get("machine") or _source.UNKNOWN),
             {"cpu_model": cpu_model, "os": machine.get("system"), "memory_bytes": None},
         ),
-        Reported(values=reported, statistic=statistic, unknown=unknown),
-        replicates=[sampled(samples)] if samples else [],
+        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
+        replicates=[_source.sampled(samples)] if samples else [],
     )

@@ -15,23 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._commands import Echo, echoes, one_model
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    ModelName,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    first_few,
-    make_record,
-    model_of,
-    put_once,
-    sampled,
-    unnamed_note,
-)
 from edgebench.record import Record, Replicate
 
 TOOL = "trtexec"
@@ -75,7 +60,7 @@ _NO_SETTING_LINES = re.compile(
 )
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each run of a log, each trace or each profile. Raises StoreError with file and line."""
     if _START in source.text or _SUMMARY in source.text or _OPTIONS.search(source.text):
         return _of_log(source)
@@ -87,7 +72,7 @@ def read(source: SourceFile) -> Imports:
         source.bad(
             "neither a log nor JSON of trtexec", 1, "the run failed, or this is another file"
         )
-    return Imports(records, unnamed_note(records))
+    return _source.Imports(records, _source.unnamed_note(records))
 
 
 @dataclass(frozen=True)
@@ -130,7 +115,7 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
     yield _Run(start + 1, lines[start:])
 
 
-def _of_log(source: SourceFile) -> Imports:
+def _of_log(source: _source.SourceFile) -> _source.Imports:
     records, notes = [], []
     source = source.with_mark_of(_numbers(source.lines))
     for run in _runs(source.lines):
@@ -146,9 +131,9 @@ def _of_log(source: SourceFile) -> Imports:
         elif run.announced:
             notes.append(f"{run.name} gives no row: {_why(run)}")
     if not records:
-        why = "; ".join(first_few(notes)) or "no performance summary"
+        why = "; ".join(_source.first_few(notes)) or "no performance summary"
         source.bad(why, len(source.lines), "the run failed, or this is not a trtexec log")
-    return Imports(records, [*first_few(notes), *unnamed_note(records)])
+    return _source.Imports(records, [*_source.first_few(notes), *_source.unnamed_note(records)])
 
 
 def _is_summary(line: str) -> bool:
@@ -175,7 +160,7 @@ def _why(run: _Run) -> str:
     return "it failed" if run.failed else "it has no performance summary"
 
 
-def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
+def _of_run(source: _source.SourceFile, run: _Run, summary: int) -> Record:
     told = [_untold(line) for line in run.lines if len(line) <= _MAX_LINE]
     facts, settings = _facts(told), _settings(told)
     command = run.command
@@ -192,7 +177,7 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
             break
         if match := _THROUGHPUT.match(text):
             rate = source.number(match[1], "Throughput", number)
-            put_once(source, reported, "throughput", rate, "Throughput", number)
+            _source.put_once(source, reported, "throughput", rate, "Throughput", number)
             row["throughput (qps)"] = match[1]
         elif match := _LATENCY.match(text):
             for name, percentile, value in _STATISTIC.findall(match[1]):
@@ -204,7 +189,7 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
         metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
         if metric in ("latency.p50", "latency.p90", "latency.p99"):
             time_ns = source.nanoseconds(value, f"Latency {name}", number, 1e6)
-            put_once(source, reported, metric, time_ns, f"Latency {name}", number)
+            _source.put_once(source, reported, metric, time_ns, f"Latency {name}", number)
             statistic[metric] = f"{name} of {of}"
     if "latency.p50" not in reported:
         source.bad("a summary without the median latency", run.start + summary)
@@ -215,10 +200,12 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
     return _record(
         source,
         _origin(source, run.start + summary, row),
-        model_of(source, _model(told, command), run.start),
+        _source.model_of(source, _model(told, command), run.start),
         facts=facts,
         variant={**_command_settings(command.options, facts), **settings},
-        numbers=Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
+        numbers=_source.Reported(
+            values=reported, statistic=statistic, unknown=unknown, notes=notes
+        ),
     )
 
 
@@ -274,7 +261,7 @@ def _model(told: Sequence[str], command: Echo) -> str | None:
     return next(iter(lines)) if len(lines) == 1 else None
 
 
-def _of_json(source: SourceFile, line: int, number: int, document: Any) -> Record:
+def _of_json(source: _source.SourceFile, line: int, number: int, document: Any) -> Record:
     if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
         source.bad("not a list of objects", line)
     if any("latencyMs" in item for item in document):
@@ -284,7 +271,9 @@ def _of_json(source: SourceFile, line: int, number: int, document: Any) -> Recor
     return source.bad("neither --exportTimes nor --exportProfile", line)
 
 
-def _of_times(source: SourceFile, line: int, number: int, entries: list[dict[str, Any]]) -> Record:
+def _of_times(
+    source: _source.SourceFile, line: int, number: int, entries: list[dict[str, Any]]
+) -> Record:
     samples = []
     for query, entry in enumerate(entries, start=1):
         if "latencyMs" not in entry:
@@ -297,55 +286,55 @@ def _of_times(source: SourceFile, line: int, number: int, entries: list[dict[str
     return _record(
         source,
         _origin(source, None, row),
-        model_of(source, None, number),
-        numbers=Reported(unknown=unknown, notes=notes),
-        replicates=[sampled(samples)],
+        _source.model_of(source, None, number),
+        numbers=_source.Reported(unknown=unknown, notes=notes),
+        replicates=[_source.sampled(samples)],
     )
 
 
 def _of_profile(
-    source: SourceFile, line: int, number: int, entries: list[dict[str, Any]]
+    source: _source.SourceFile, line: int, number: int, entries: list[dict[str, Any]]
 ) -> Record:
     layers = [entry for entry in entries if "averageMs" in entry]
     why = "a profile of layers: their sum leaves out transfers and gaps, and profiling costs time"
     row = {"layers": layers, "count": next((e["count"] for e in entries if "count" in e), None)}
     unknown = {"latency_ns": why, "throughput_per_s": why}
-    origin, named = _origin(source, None, row), model_of(source, None, number)
-    return _record(source, origin, named, numbers=Reported(unknown=unknown))
+    origin, named = _origin(source, None, row), _source.model_of(source, None, number)
+    return _record(source, origin, named, numbers=_source.Reported(unknown=unknown))
 
 
-def _origin(source: SourceFile, line: int | None, row: dict[str, Any]) -> Origin:
-    return Origin(tool=TOOL, run=f"trtexec-{source.sha256[:8]}", row=row, line=line)
+def _origin(source: _source.SourceFile, line: int | None, row: dict[str, Any]) -> _source.Origin:
+    return _source.Origin(tool=TOOL, run=f"trtexec-{source.sha256[:8]}", row=row, line=line)
 
 
 def _record(
-    source: SourceFile,
-    origin: Origin,
-    named: ModelName,
+    source: _source.SourceFile,
+    origin: _source.Origin,
+    named: _source.ModelName,
     *,
-    numbers: Reported,
+    numbers: _source.Reported,
     facts: dict[str, str] | None = None,
     variant: dict[str, Scalar] | None = None,
     replicates: list[Replicate] | None = None,
 ) -> Record:
     facts = facts or {}
-    return make_record(
+    return _source.make_record(
         source,
         origin,
-        NamedCell(
+        _source.NamedCell(
             workload=f"trtexec-{named.stem}",
             version=1,
             title=named.title,
-            task=UNKNOWN,
-            backend=f"TensorRT {facts.get('tensorrt', UNKNOWN)}",
+            task=_source.UNKNOWN,
+            backend=f"TensorRT {facts.get('tensorrt', _source.UNKNOWN)}",
             variant={**(variant or {}), **named.axes},
             scenario="single_stream",
         ),
-        Device(
-            facts.get("device", UNKNOWN),
+        _source.Device(
+            facts.get("device", _source.UNKNOWN),
             {"accelerator": facts.get("device"), "cpu_model": None, "os": None},
         ),
-        Reported(
+        _source.Reported(
             values=numbers.values,
             statistic=numbers.statistic,
             unknown={

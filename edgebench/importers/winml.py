@@ -11,20 +11,8 @@ from typing import Any
 
 from edgebench import stats
 from edgebench.backend import Scalar
+from edgebench.importers import _source
 from edgebench.importers._settings import flat_settings
-from edgebench.importers._source import (
-    UNKNOWN,
-    Device,
-    Imports,
-    NamedCell,
-    Origin,
-    Reported,
-    SourceFile,
-    make_record,
-    model_of,
-    sampled,
-    unnamed_note,
-)
 from edgebench.record import Record
 
 TOOL = "winml"
@@ -39,7 +27,7 @@ _NO_SETTINGS = frozenset(
 )  # fmt: skip
 
 
-def read(source: SourceFile) -> Imports:
+def read(source: _source.SourceFile) -> _source.Imports:
     """A record for each report. Raises StoreError where the file is malformed."""
     records = []
     for number, (line, report) in enumerate(source.json_documents(), start=1):
@@ -56,11 +44,11 @@ def read(source: SourceFile) -> Imports:
             )
     if not records:
         source.bad("no report of winml perf in it", 1, "give the JSON that --output names")
-    return Imports(records, unnamed_note(records))
+    return _source.Imports(records, _source.unnamed_note(records))
 
 
 def _inference(
-    source: SourceFile, line: int, number: int, report: dict[str, Any], info: dict[str, Any]
+    source: _source.SourceFile, line: int, number: int, report: dict[str, Any], info: dict[str, Any]
 ) -> Record:
     raw = report.get("raw_samples_ms")
     samples = [
@@ -71,7 +59,7 @@ def _inference(
     if not samples:
         latency = report["latency_ms"]
         reported["latency.p50"] = source.nanoseconds(latency.get("p50"), "p50", line, 1e6)
-        statistic["latency.p50"] = f"p50 of {info.get('iterations', UNKNOWN)} runs"
+        statistic["latency.p50"] = f"p50 of {info.get('iterations', _source.UNKNOWN)} runs"
     rate = report.get("throughput")
     if isinstance(rate, dict) and rate.get("samples_per_sec"):
         reported["throughput"] = source.number(rate["samples_per_sec"], "samples_per_sec", line)
@@ -82,12 +70,12 @@ def _inference(
     row = {name: value for name, value in report.items() if name not in lists}
     return _record(
         source, (line, number), (info, row, variant), "single_stream",
-        Reported(values=reported | _memory(source, line, report), statistic=statistic), samples,
+        _source.Reported(values=reported | _memory(source, line, report), statistic=statistic), samples,
     )  # fmt: skip
 
 
 def _generation(
-    source: SourceFile, line: int, number: int, report: dict[str, Any], info: dict[str, Any]
+    source: _source.SourceFile, line: int, number: int, report: dict[str, Any], info: dict[str, Any]
 ) -> Record:
     timed = [
         request
@@ -129,12 +117,12 @@ def _generation(
     row = {name: value for name, value in report.items() if name not in ("requests", "hw_monitor")}
     return _record(
         source, (line, number), (info, row, lengths), "generate",
-        Reported(values=reported | _memory(source, line, report), statistic=statistic, unknown=unknown),
+        _source.Reported(values=reported | _memory(source, line, report), statistic=statistic, unknown=unknown),
         [round(ns) for ns in each("request_duration_ms")],
     )  # fmt: skip
 
 
-def _memory(source: SourceFile, line: int, report: dict[str, Any]) -> dict[str, float]:
+def _memory(source: _source.SourceFile, line: int, report: dict[str, Any]) -> dict[str, float]:
     memory = report.get("memory")
     peak = memory.get("rss_checkpoint_peak_mb") if isinstance(memory, dict) else None
     if not peak:
@@ -143,31 +131,31 @@ def _memory(source: SourceFile, line: int, report: dict[str, Any]) -> dict[str, 
 
 
 def _record(
-    source: SourceFile,
+    source: _source.SourceFile,
     place: tuple[int, int],
     told: tuple[dict[str, Any], dict[str, Any], dict[str, Scalar]],
     scenario: str,
-    reported: Reported,
+    reported: _source.Reported,
     samples: list[int],
 ) -> Record:
     (line, number), (info, row, lengths) = place, told
     model = info.get("model_id") or info.get("running_model_path")
-    named = model_of(source, str(model) if model else None, number)
+    named = _source.model_of(source, str(model) if model else None, number)
     generates = scenario == "generate"
-    return make_record(
+    return _source.make_record(
         source,
-        Origin(
+        _source.Origin(
             tool=TOOL,
             run=f"winml-{source.sha256[:8]}",
             row=row,
             line=line,
-            started_utc=str(info.get("timestamp") or UNKNOWN),
+            started_utc=str(info.get("timestamp") or _source.UNKNOWN),
         ),
-        NamedCell(
+        _source.NamedCell(
             workload=f"{'llm' if generates else 'winml'}-{named.stem}",
             version=1,
             title=named.title,
-            task="text_generation" if generates else str(info.get("task") or UNKNOWN),
+            task="text_generation" if generates else str(info.get("task") or _source.UNKNOWN),
             backend=f"winml {info.get('runtime') or ''} {info.get('ep') or ''}".strip(),
             variant={
                 **flat_settings(info, {"batch_size": "batch"}, _NO_SETTINGS),
@@ -176,8 +164,8 @@ def _record(
             },
             scenario=scenario,
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        Reported(
+        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        _source.Reported(
             values=reported.values,
             statistic={
                 "memory.peak": "largest of sampled checkpoints: short peaks are missed",
@@ -185,5 +173,5 @@ def _record(
             },
             unknown=reported.unknown,
         ),
-        replicates=[sampled(samples)] if samples else [],
+        replicates=[_source.sampled(samples)] if samples else [],
     )

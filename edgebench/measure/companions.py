@@ -14,6 +14,7 @@ from edgebench.measure.worker_messages import Companion, CompanionReady, Company
 from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason
+from edgebench.words.reason_words import reason
 
 #: How long a companion may take until its load is set up.
 READY_S = 120.0
@@ -24,11 +25,7 @@ class CompanionError(Exception):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
-        self.reason = Reason(
-            code="companion_failed",
-            message=f"the companion {name} does not run: {why}",
-            fix="leave it out, or ask for less of it",
-        )
+        self.reason = reason("companion_failed", companion=name, why=why)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from edgebench.processes.python_command import module_command
 from edgebench.record import Reason, Replicate
 from edgebench.record_validation import replicate_findings
 from edgebench.text.plain_text import utf8
-from edgebench.units import format_bytes
+from edgebench.words.reason_words import reason
 
 
 def run_worker(
@@ -80,15 +80,11 @@ def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reaso
     if job.memory_budget_bytes is None:
         return found
     reasons = [found] if isinstance(found, Reason) else found.replicate.reasons
-    lacking = next((reason for reason in reasons if reason.code == "out_of_memory"), None)
+    lacking = next((each for each in reasons if each.code == "out_of_memory"), None)
     if lacking is None and not (isinstance(found, Reason) and group.kills):
         return found
     detail = lacking.message if lacking is not None else reasons[0].message
-    return Reason(
-        code="does_not_fit",
-        message=f"does not fit into {format_bytes(job.memory_budget_bytes)} (held to by {group.by}): {detail}",
-        fix="raise memory_budget",
-    )
+    return reason("does_not_fit", budget_bytes=job.memory_budget_bytes, by=group.by, detail=detail)
 
 
 def _measured(
@@ -121,11 +117,7 @@ def _measured(
         try:
             group.add(worker.pid)
         except OSError as error:
-            return Reason(
-                code="memory_budget_unavailable",
-                message=f"the worker cannot be held to its memory budget: {error.strerror or error}",
-                fix="run as a user who may write control groups, or leave memory_budget out",
-            )
+            return reason("memory_budget_unavailable", error=str(error.strerror or error))
         worker.send(encoded)
         answered = worker.listen(hear, on_tick, on_wake=lambda: witness.look(worker.pid))
         if kept and (answered or worker.out_of_time):
@@ -134,8 +126,7 @@ def _measured(
 
 
 def _not_utf8(path: str) -> Reason:
-    message = f"a path is not UTF-8, and a runtime cannot open it: {utf8(path)}"
-    return Reason(code="path_not_utf8", message=message, fix="rename the file or folder")
+    return reason("path_not_utf8", path=utf8(path))
 
 
 def _message(line: bytes, phase: str) -> Phase | Done | Reason:
@@ -148,9 +139,5 @@ def _message(line: bytes, phase: str) -> Phase | Done | Reason:
     done = message if isinstance(message, Done) else message.so_far
     if done is not None:
         for field, problem in replicate_findings(done.replicate):
-            return Reason(
-                code="nonsense",
-                message=f"the worker told what cannot be: {field}: {problem}",
-                fix="mend the backend, or its clock: docs/contract.md",
-            )
+            return reason("nonsense", field=field, problem=problem)
     return message

@@ -24,6 +24,7 @@ from edgebench.preparation.preparation_messages import (
 )
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import ModelFacts, Reason, Status
+from edgebench.words.reason_words import reason
 
 #: A conversion is one silent step, of another's code: an engine of TensorRT takes minutes to build.
 CONVERSION_TIMEOUT_FACTOR = 10.0
@@ -59,7 +60,7 @@ class NotReady:
     reason: Reason
 
 
-NO_TIME = NotReady("failed", Reason(code=OUT_OF_TIME, message="there was no time before"))
+NO_TIME = NotReady("failed", reason("out_of_time.before"))
 
 
 class Preparer:
@@ -129,6 +130,7 @@ class Preparer:
             source=uri,
             source_sha256=job.source_sha256,
             precision=prepared.precision,
+            recipe=prepared.recipe,
             build_s=build_s,
             work=prepared.work,
         )
@@ -188,7 +190,7 @@ def _convert(
     try:
         converted: convert_model.Answer = convert_model.decode_answer(answer)
     except (msgspec.MsgspecError, RecursionError):
-        return _failed("conversion", "the converter gave no answer")
+        return NotReady("failed", reason("conversion"))
     if isinstance(converted, convert_model.ConvertFailure):
         return NotReady(
             converted.kind,
@@ -208,13 +210,9 @@ def _prepare(job: PrepareJob, ask: Ask, share: float = 1.0) -> PreparedModel | N
     try:
         prepared = decode_answer(answer)
     except (msgspec.MsgspecError, RecursionError):
-        return _failed("preparation", "the preparation gave no answer")
+        return NotReady("failed", reason("preparation"))
     if isinstance(prepared, PrepareFailure):
         message = as_users_file(prepared.error, job.source)
-        reason = Reason(code="preparation", message=message, fix=prepared.fix)
-        return NotReady(prepared.kind, reason)
+        why = Reason(code="preparation", message=message, fix=prepared.fix)
+        return NotReady(prepared.kind, why)
     return prepared
-
-
-def _failed(code: str, message: str) -> NotReady:
-    return NotReady("failed", Reason(code=code, message=message))

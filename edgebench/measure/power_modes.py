@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, final
 
 from edgebench.errors import DeviceStateError, UnsupportedError
@@ -58,12 +57,7 @@ class PowerModes:
             self._handlers[number] = signal.signal(number, signals.stop)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # Another one must not stop this: a session that ends sends SIGHUP and SIGTERM.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in signals.ENDINGS:

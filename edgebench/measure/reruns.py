@@ -17,6 +17,7 @@ from statistics import median
 import msgspec
 
 from edgebench.record import Reason, Replicate
+from edgebench.words.reason_words import reason
 
 #: How reasons begin that come from the machine's state (`device_thermal_throttle`, ...).
 STATE_PREFIX = "device_"
@@ -91,13 +92,7 @@ def _descheduled(replicate: Replicate) -> list[Reason]:
     """Of one that a re-run replaced: what was wrong where it has no other fault."""
     if replicate.status != "ok":
         return []
-    reason = Reason(
-        code=f"{STATE_PREFIX}descheduled",
-        message=f"it was ready to run and had no core for {lost_share(replicate):.0%} of its window, far "
-        "longer than the others of its row",
-        fix="end other programs during a run",
-    )
-    return [reason]
+    return [reason(f"{STATE_PREFIX}descheduled", share=lost_share(replicate))]
 
 
 def valid_replicates(replicates: Sequence[Replicate]) -> list[Replicate]:

@@ -47,7 +47,7 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.synthetic_load import parse_companion
+from edgebench.planning.companion_loads import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -57,6 +57,7 @@ from edgebench.record import (
     Energy,
     Marker,
     ModelFacts,
+    OperatorProfile,
     Quality,
     RateSearch,
     Reason,
@@ -67,6 +68,7 @@ from edgebench.record import (
     Status,
 )
 from edgebench.store import JournalEntry
+from edgebench.words.reason_words import reason
 
 MIN_SLICE_S = 0.2
 #: What a slice brings with it beside itself: warm-up and never-seen inputs.
@@ -114,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
+    profile: bool = False  # operators of each cell, after its last replicate
+    instructions: str | None = None  # "callgrind": also counted by it, once a cell
 
 
 @dataclass(frozen=True)
@@ -305,6 +309,8 @@ class Means:
     ask: Callable[..., bytes | Reason] = preparation_process.ask
     quiet: Quiet | None = None
     cool_down: CoolDown | None = None
+    #: Times of a cell's operators, or why there are none; None: nobody asked.
+    profile: Callable[[Job], OperatorProfile | Reason] | None = None
 
 
 MEANS = Means()
@@ -465,8 +471,7 @@ class Runner:
             rest_s = max(time_s - (self._means.clock() - begin_s), MIN_TURN_S)
             time_s = min(rest_s, self._left_s() + OVERTIME_S)
         if time_s <= CLOSING_S:
-            late = "the budget ended while its model was made ready"
-            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            self._cut(target, reason("out_of_time.model"))
             return
         for other in self._beside(target):
             if not self._ready(other, self._time_s(other)):
@@ -669,13 +674,12 @@ class Runner:
     def _lacks(self, target: Target, other: Target) -> None:
         """Ends a target whose companion cannot run; where only time ran out, it is cut."""
         if other.possible:
-            late = f"the budget ended while {other.cell.workload} was made ready beside it"
-            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            self._cut(target, reason("out_of_time.companion", workload=other.cell.workload))
             return
         why = other.reasons[0].message if other.reasons else other.status
-        message = f"the companion {other.cell.workload} does not run: {why}"
+        name = other.cell.workload
         target.status = "failed"
-        target.reasons.append(Reason(code="companion_failed", message=message))
+        target.reasons.append(reason("companion_failed.to_start", companion=name, why=why))
         self._finish(target)
 
     def _companions(self, target: Target) -> list[Companion]:
@@ -872,10 +876,19 @@ class Runner:
         ]
 
     def _finish(self, target: Target) -> None:
-        record = self._assemble(target)
+        record = self._with_profile(self._assemble(target), target)
         self.records[record.cell.id] = record
         self._keeper.add_record(record)
         self._watcher.completed(record)
+
+    def _with_profile(self, record: Record, target: Target) -> Record:
+        """The record with the times of its operators, where they were asked for and it was measured."""
+        if self._means.profile is None or target.job is None or not target.timed:
+            return record
+        found = self._means.profile(target.job)
+        if isinstance(found, Reason):
+            return msgspec.structs.replace(record, reasons=[*record.reasons, found])
+        return msgspec.structs.replace(record, profile=found)
 
     def _assemble(self, target: Target) -> Record:
         search = target.rate_search(self._settings.replicates)

@@ -16,6 +16,7 @@ import msgspec
 
 from edgebench.measure.worker_messages import Done
 from edgebench.record import Reason, Replicate
+from edgebench.words.reason_words import reason
 
 #: Words of a worker about its window begin with the first of these and end before what follows.
 WINDOW = "measurement"
@@ -25,16 +26,8 @@ END = "end"
 MIN_LAG_SHARE = 0.05
 MIN_LAG_S = 0.1
 MIN_LOOKS = 3
-STOPPED = Reason(
-    code="device_stopped",
-    message="the worker was stopped and continued (SIGSTOP) while it measured",
-    fix="leave workers alone: no debugger, job control or CPU limiter that stops processes",
-)
-SUSPENDED = Reason(
-    code="device_suspended",
-    message="the machine was suspended while it measured",
-    fix="keep the machine awake during a run",
-)
+STOPPED = reason("device_stopped")
+SUSPENDED = reason("device_suspended")
 #: A suspend takes seconds; less is how far two clocks are read apart.
 MIN_SUSPENDED_NS = 10_000_000
 
@@ -87,7 +80,7 @@ class Witness:
             SUSPENDED if _suspended(replicate) else None,
             self.slow_clock(),
         ]
-        reasons = [reason for reason in phases if reason is not None]
+        reasons = [fault for fault in phases if fault is not None]
         if reasons and replicate.status in ("ok", "invalid"):
             replicate = msgspec.structs.replace(
                 replicate, status="invalid", reasons=[*replicate.reasons, *reasons]
@@ -99,12 +92,7 @@ def clock_reason(lag_ns: int | None, since_ns: int) -> Reason | None:
     """Reports that a clock fell behind by more than `since_ns` explain."""
     if lag_ns is None or abs(lag_ns) <= MIN_LAG_S * 1e9 + MIN_LAG_SHARE * since_ns:
         return None
-    return Reason(
-        code="clock_disagrees",
-        message="the clock in the measured process went slower or faster than this machine's (clock_lag_ns "
-        "of the replicate): its latencies cannot be trusted",
-        fix="a backend or a library that it loads replaces the functions of `time`: it must not",
-    )
+    return reason("clock_disagrees.lag")
 
 
 def _suspended(replicate: Replicate) -> bool:

@@ -8,7 +8,7 @@ by its name; a node of the file that is not found was fused into one of its neig
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -186,8 +186,3 @@ def _fits(node: NodeProto, candidate: NodeProto) -> bool:
 
 def _in_integers(node: NodeProto) -> bool:
     return node.op_type.startswith(("QLinear", "Q", "MatMulInteger", "NhwcQ", "ConvInteger"))
-
-
-def kinds_by_name(graph: GraphProto) -> Mapping[str, str]:
-    """Kind of each node of the file by the name that `sources_of` gives it."""
-    return {name_of(node): node.op_type for node in graph.node}

@@ -693,6 +693,10 @@ def _session(path: Path, options: Any) -> Any:
 _DAMAGED = "INVALID_GRAPH", "INVALID_PROTOBUF", "Invalid model"
 
 
+#: What OpenVINO writes before its message, line by line.
+_THROWN = "Exception from "
+
+
 def refusal(error: Exception, what: str) -> EdgebenchError:
     """Classifies ONNX Runtime's refusal of a file: that it is damaged, or asks for more than there is."""
     message = f"{what}: {_first_line(error)}"
@@ -705,8 +709,13 @@ def refusal(error: Exception, what: str) -> EdgebenchError:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """The first line, and of OpenVINO's messages the first after the places where they were thrown."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    first, sign, _ = lines[0].partition(_THROWN)
+    said = [line for line in lines[1:] if not line.startswith(_THROWN)]
+    return f"{first}{said[0]}" if sign and said else lines[0]
 
 
 def _domains(graph: GraphProto) -> set[str]:

@@ -42,6 +42,13 @@ class Units:
 
     units: tuple[Unit, ...]
     edges: tuple[Edge, ...]
+    recurrent: tuple[Unit, ...] = ()  # layers that become int8-dynamic or stay in fp32
+
+    @property
+    def dynamic(self) -> tuple[Unit, ...]:
+        """What can be quantised at run time: matrix products and recurrent layers, by their first node."""
+        products = (unit for unit in self.groups if unit.op == "MatMul")
+        return (*(Unit(unit.name, unit.op, unit.nodes[:1]) for unit in products), *self.recurrent)
 
     @property
     def groups(self) -> tuple[Unit, ...]:
@@ -55,11 +62,33 @@ class Units:
         """The nodes of some units, in the order of the graph."""
         return [node for unit in self.units if unit.name in names for node in unit.nodes]
 
+    def joined(self, groups: Collection[str], ops: Collection[str]) -> frozenset[str]:
+        """The groups, and the joiners of some operators whose every source is in int8: the usual placement."""
+        chosen = set(groups)
+        sources: dict[str, list[str | None]] = {}
+        for edge in self.edges:
+            if edge.target is not None:
+                sources.setdefault(edge.target, []).append(edge.source)
+        for unit in self.units:  # in the order of the graph
+            before = sources.get(unit.name, [])
+            if unit.joiner and unit.op in ops and before and chosen.issuperset(before):
+                chosen.add(unit.name)
+        return frozenset(chosen)
+
 
 def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
     """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
     units = _found_units(model.graph, recipe, excluded)
-    return Units(units, _edges(model, units))
+    return Units(units, _edges(model, units), _recurrent(model.graph))
+
+
+def _recurrent(graph: GraphProto) -> tuple[Unit, ...]:
+    constants = {tensor.name for tensor in graph.initializer}
+    return tuple(
+        Unit(node.name, node.op_type, (node.name,))
+        for node in graph.node
+        if node.op_type == "LSTM" and constants.issuperset(node.input[1:3])
+    )
 
 
 def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -> tuple[Unit, ...]:
@@ -140,7 +169,9 @@ def _sizes(model: ModelProto) -> dict[str, int]:
     """Elements of every value whose shape is known."""
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(model).graph
+    from edgebench.models.onnx_file import fits_inline
+
+    graph = shape_inference.infer_shapes(model).graph if fits_inline(model) else model.graph
     return {
         value.name: prod(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input, *graph.output)

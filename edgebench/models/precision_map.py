@@ -24,7 +24,8 @@ MIXED = "mixed"
 HASH_DIGITS = 12
 _FOLDER = "precision-maps"  # of the cache
 
-GroupPrecision = Literal["int8", "fp32"]
+#: int8-dynamic: weights in int8, activations quantised at run time.
+GroupPrecision = Literal["int8", "int8-dynamic", "fp32"]
 
 
 class CalibrationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +52,10 @@ class PrecisionMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return frozenset(name for name, kind in self.groups.items() if kind == "int8")
 
     @property
+    def dynamic(self) -> frozenset[str]:
+        return frozenset(name for name, kind in self.groups.items() if kind == "int8-dynamic")
+
+    @property
     def precision(self) -> str:
         """The value of the axis `precision`."""
         return f"{MIXED}:{map_hash(self)}"
@@ -63,6 +68,7 @@ def map_hash(found: PrecisionMap) -> str:
         found.recipe,
         msgspec.to_builtins(found.calibration),
         sorted(found.quantized),
+        *([sorted(found.dynamic)] if found.dynamic else []),
     ]
     text = json.dumps(said, ensure_ascii=True, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
@@ -80,7 +86,8 @@ def is_mixed(precision: object) -> bool:
 def map_text(found: PrecisionMap, notes: Mapping[str, str] = {}) -> str:
     """The map as YAML; `notes` become comments beside groups."""
     head = msgspec.to_builtins(msgspec.structs.replace(found, groups={}))
-    lines = [f"# {found.precision}: {len(found.quantized)} of {len(found.groups)} in int8"]
+    also = f", {len(found.dynamic)} in int8-dynamic" if found.dynamic else ""
+    lines = [f"# {found.precision}: {len(found.quantized)} of {len(found.groups)} in int8{also}"]
     for key, value in head.items():
         if key != "groups":
             told = (

@@ -52,6 +52,28 @@ _ARM = ("aarch64", "arm64")
 _SYMMETRIC = ("litert", "trt")
 
 
+@dataclass(frozen=True)
+class StaticRecipe:
+    """How `int8-static` is made: another way has another name, so that results of two are never taken for one."""
+
+    name: str
+    recipe: Recipe
+    #: "operators": every node of the recipe's operators. "groups": groups, and what lies between int8 groups alone,
+    #: so that no conversion surrounds an operator that gains nothing.
+    placement: Literal["operators", "groups"]
+
+
+STATIC_RECIPES = {
+    each.name: each
+    for each in (
+        StaticRecipe("u8s8-operators/1", RECIPES["u8s8/1"], "operators"),
+        StaticRecipe("u8s8-groups/2", RECIPES["u8s8/1"], "groups"),
+    )
+}
+#: Chosen by measurement on every workload (docs/search.md).
+STATIC = STATIC_RECIPES["u8s8-groups/2"]
+
+
 def recipe_named(name: str) -> Recipe:
     """Raises UsageError where there is none."""
     if name not in RECIPES:

@@ -31,7 +31,7 @@ from edgebench.models.onnx_file import (
 )
 from edgebench.models.operator_groups import Units, units_of
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
-from edgebench.models.quantization_recipes import Recipe
+from edgebench.models.quantization_recipes import STATIC, Recipe, StaticRecipe
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def quantize_dynamic(model: ModelProto) -> ModelProto:
         return _checked(target)
 
 
-def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int) -> ModelProto:
+def quantize_static(
+    model: ModelProto, calibration: Iterable[Feeds], batch: int, how: StaticRecipe = STATIC
+) -> ModelProto:
     """The model in QDQ form. `calibration` yields inputs with a leading axis of 1.
 
     The ranges are the same for every `batch`: where the items do not fill the last batch, items
@@ -96,6 +98,7 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
             use_external_data_format=beside,
             quant_format=ort_quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(STATIC_OPS),
+            nodes_to_quantize=_placed(model, how, offsets),
             nodes_to_exclude=offsets,
             per_channel=True,
             reduce_range=weights_need_reduced_range(),
@@ -105,6 +108,19 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
             extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
         )
         return _checked(target)
+
+
+def _placed(model: ModelProto, how: StaticRecipe, excluded: list[str]) -> list[str]:
+    """The nodes that a recipe puts into int8; none: the quantizer goes by operators alone."""
+    if how.placement == "operators":
+        return []
+    units = units_of(model, how.recipe, excluded)
+    groups = [unit.name for unit in units.groups if unit.op in STATIC_OPS]
+    if not groups:
+        raise UnsupportedError(
+            "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"
+        )
+    return units.nodes_of(units.joined(groups, how.recipe.joiners))
 
 
 @dataclass(frozen=True)
@@ -170,8 +186,46 @@ def _tensors_data(ranges: Ranges) -> Any:
     return TensorsData(CalibrationMethod.MinMax, data)
 
 
-def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
-    """A copy of the model with some of its units in int8, in QDQ form."""
+def quantize_units(
+    source: Quantizable, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
+) -> ModelProto:
+    """A copy of the model with some of its units in int8, in QDQ form, and others quantised at run time."""
+    static = _in_qdq_form(source, ranges, names) if names else source.model
+    nodes = [node for unit in source.units.dynamic if unit.name in dynamic for node in unit.nodes]
+    return _at_run_time(static, nodes) if nodes else static
+
+
+def _at_run_time(model: ModelProto, nodes: list[str]) -> ModelProto:
+    """A copy of the model with int8 weights of some nodes, whose activations are quantised at run time."""
+    from onnx import ModelProto
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer, QuantizationMode
+
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    with _quiet():
+        quantizer = ONNXQuantizer(
+            copied,
+            per_channel=True,
+            reduce_range=weights_need_reduced_range(),
+            mode=QuantizationMode.IntegerOps,
+            static=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=None,
+            nodes_to_quantize=nodes,
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(DYNAMIC_OPS),
+            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    quantized: ModelProto = quantizer.model.model
+    return quantized
+
+
+def _in_qdq_form(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
+    """A copy of the model with some of its units in int8."""
     from onnx import ModelProto
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -205,19 +259,30 @@ def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) 
 def quantize_mixed(source: Quantizable, ranges: Ranges, wanted: PrecisionMap) -> ModelProto:
     """The model as a precision map wants it. Raises UsageError for a group that it has not, and
     UnsupportedError where the map leaves everything in fp32."""
-    known = source.units.names
-    for name in wanted.groups:
+    able = [unit.name for unit in source.units.dynamic]
+    known = dict.fromkeys([*source.units.names, *able])
+    for name, kind in wanted.groups.items():
+        if kind == "int8-dynamic" and name in known and name not in able:
+            raise UsageError(
+                f"the precision map wants {name!r} in int8-dynamic, which is for MatMul and LSTM alone",
+                f"known: {', '.join(able[:5]) or 'this model has none'}",
+            )
+        if kind == "int8" and name in known and name not in source.units.names:
+            raise UsageError(
+                f"the precision map wants the recurrent layer {name!r} in int8",
+                "say int8-dynamic or fp32",
+            )
         if name not in known:
             raise UsageError(
                 f"the precision map names {name!r}, which is no group of this model"
                 f"{did_you_mean(name, known)}",
                 "`edgebench search` writes maps with all groups of a model",
             )
-    if not wanted.quantized:
+    if not wanted.quantized | wanted.dynamic:
         raise UnsupportedError(
             "the precision map leaves every group in fp32", "--set precision=fp32"
         )
-    return quantize_units(source, ranges, wanted.quantized)
+    return quantize_units(source, ranges, wanted.quantized, wanted.dynamic)
 
 
 def _rename_constants(model: ModelProto) -> None:

@@ -50,6 +50,7 @@ from edgebench.planning.settings import (
 )
 from edgebench.record import MULTI_STREAM, SAMPLES_OF_QUERY, SAMPLES_PER_QUERY, Reason
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.words.reason_words import reason
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 #: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
@@ -337,35 +338,23 @@ def _reasons(
         return
     missing = [name for name in workload.requires if installed_version(name) is None]
     if missing:
-        names = " ".join(missing)
-        yield Reason(
-            code="requirement_missing",
-            message=f"workload {workload.name} needs {', '.join(missing)}",
-            fix=f"pip install {names}",
-        )
+        names = {"packages": ", ".join(missing), "names": " ".join(missing)}
+        yield reason("requirement_missing", workload=workload.name, **names)
     if generates(workload) != (scenario == "generate"):
-        what = "only the scenario generate" if generates(workload) else "not the scenario generate"
-        message = f"the task of {workload.name} knows {what}"
-        fix = f"--scenario {','.join(workload.scenarios)}"
-        yield Reason(code="unsupported_scenario", message=message, fix=fix)
+        key = "unsupported_scenario." + ("only_text" if generates(workload) else "no_text_task")
+        yield reason(key, workload=workload.name, scenarios=",".join(workload.scenarios))
         return
     if scenario == STREAM and workload.stream is None:
-        yield Reason(
-            code="unsupported_scenario",
-            message=f"{workload.name} declares no stream: how long a hop is, and which output is whose next state",
-            fix="add `stream: {hop_s: 0.032, state: {input: output}}` to its workload file",
-        )
+        yield reason("unsupported_scenario.no_stream", workload=workload.name)
         return
     if can is None:
         able = _able(lambda found: found.generation is not None)
-        message = f"{backend} generates no text"
-        yield Reason(code="unsupported_scenario", message=message, fix=able)
+        yield reason("unsupported_scenario.no_text", backend=backend, able=able)
         return
     form = model_format(workload.model)
     if form not in can.formats and not _converts(workload, runtime, variant, form):
         able = _able(lambda found: form in _formats(found, scenario))
-        message = f"{backend} opens no {form} models"
-        yield Reason(code="unsupported_format", message=message, fix=able)
+        yield reason("unsupported_format", backend=backend, form=form, able=able)
     yield from _precision_reasons(workload, backend, can, variant)
     if generates(workload):
         temperature = workload.options.get("temperature", 0.0)
@@ -468,39 +457,28 @@ def _precision_reasons(
     precision, batch = variant["precision"], variant["batch"]
     if precision_kind(precision) not in can.precisions:
         hint = did_you_mean(str(precision), can.precisions)
-        message = f"{backend} has no precision {precision!r}{hint}"
-        yield Reason(code="unsupported_precision", message=message)
+        yield reason("unsupported_precision", backend=backend, precision=precision, hint=hint)
     shapes = workload.model.shapes.values()
     if batch != 1 and shapes and not any("batch" in shape for shape in shapes):
-        yield Reason(
-            code="unsupported_batch",
-            message=f"the inputs of {workload.name} have fixed shapes: no axis is the batch",
-            fix='write the word "batch" for that axis in the shapes',
-        )
+        yield reason("unsupported_batch.fixed", workload=workload.name)
 
 
 def _query_reasons(scenario: str, variant: Variant) -> Iterator[Reason]:
     samples, batch = int(variant.get(SAMPLES_PER_QUERY, 0)), int(variant["batch"])
     if scenario == STREAM and batch != 1:
-        message = "a stream gives one hop at a time"
-        yield Reason(code="unsupported_batch", message=message, fix="--set batch=1")
+        yield reason("unsupported_batch.stream")
     if scenario == MULTI_STREAM and samples % batch:
-        yield Reason(
-            code="unsupported_batch",
-            message=f"{samples} samples of a query are no whole number of batches of {batch}",
-            fix=f"--set {SAMPLES_PER_QUERY}={batch * (samples // batch + 1)}, or another batch",
-        )
+        whole = batch * (samples // batch + 1)
+        yield reason("unsupported_batch.multi_stream", samples=samples, batch=batch, whole=whole)
 
 
 def _option_reasons(runtime: Runtime, scenario: str, axis: str, value: Scalar) -> Iterator[Reason]:
     option = runtime.options_for(scenario).get(axis)
     if option is None:
-        message = f"{runtime.backend.name} has no option {axis!r}"
-        yield Reason(code="unsupported_option", message=message)
+        yield reason("unsupported_option.unknown", backend=runtime.backend.name, axis=axis)
         return
-    message = option_problem(option, value)
-    if message:
-        yield Reason(code="unsupported_option", message=f"{runtime.backend.name}: {message}")
+    if problem := option_problem(option, value):
+        yield reason("unsupported_option.value", backend=runtime.backend.name, problem=problem)
 
 
 def model_format(model: Model) -> str:

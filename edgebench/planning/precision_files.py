@@ -1,4 +1,4 @@
-"""Precision maps that `--set precision=@FILE` names: read, kept by their hash, and told by it from then on."""
+"""Reads the precision maps that `--set precision=@FILE` names, and keeps each under its hash, which is its name from then on."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from edgebench.backend import Capabilities, Scalar
 from edgebench.errors import UsageError
 from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.words.reason_words import reason
 
 #: What is said of every request, and what it is where nothing is said. Its `batch` is the number of sequences
 #: side by side.
@@ -95,24 +96,16 @@ def request_reasons(
     drafts, keeps = speculates(variant), bool(variant.get(REUSE, False))
     kind = LOOKUP if variant.get(LOOKUP) else DRAFT
     if keeps and not can.rewinds:
-        why = "turns cannot keep what was read: its decoder forgets no token here"
-        yield _reason(f"{backend}: {why}", able)
+        yield reason("unsupported_request.keep", backend=backend, able=able)
     if drafts and not can.rewinds and kind not in can.speculates:
-        why = f"it does not speculate by {kind}, and its decoder forgets no token here"
-        yield _reason(f"{backend}: {why}", able)
+        yield reason("unsupported_request.draft", backend=backend, able=able)
     elif variant.get(DRAFT_CONFIDENCE) and not can.rewinds:
-        fix = f"leave {DRAFT_CONFIDENCE} out, or {able}"
-        yield _reason(f"{backend}: its own speculation has no {DRAFT_CONFIDENCE} here", fix)
+        yield reason("unsupported_request.confidence", backend=backend, able=able)
     if (drafts or TURNS in variant) and variant["batch"] != 1:
-        what = "speculation" if drafts else "a conversation"
-        yield _reason(f"{what} is of one sequence, not {variant['batch']}", "--set batch=1")
+        key = "unsupported_request.batch_of_" + ("drafts" if drafts else "turns")
+        yield reason(key, batch=variant["batch"])
     if drafts and temperature:
-        message = f"speculation is greedy, and the workload samples at temperature {temperature}"
-        yield _reason(message, "leave lookup and draft out")
-
-
-def _reason(message: str, fix: str) -> Reason:
-    return Reason(code="unsupported_request", message=message, fix=fix)
+        yield reason("unsupported_request.temperature", temperature=temperature)
 
 
 def _check_contents(values: Sequence[Scalar]) -> None:

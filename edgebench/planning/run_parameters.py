@@ -100,6 +100,7 @@ _ALL = (
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),
     RunOption("cool_to", "--cool-to", None, ("settings.cool_to_c",), LIMIT),
+    RunOption("profile", "--profile", False, ("settings.profile",), SWITCH),
     RunOption("target", "--target", "2%", ("settings.target",), SHARE),
     RunOption("percentile", "--percentile", "p50", ("settings.percentile",), PERCENTILE),
     RunOption(
@@ -114,6 +115,7 @@ _ALL = (
     RunOption("sustain", "--sustain", "5min", ("settings.sustain_s",), SECONDS),
     RunOption("timeout", "--timeout", "120s", ("settings.time_out_s",), SECONDS),
     RunOption("memory_limit", "--memory-limit", None, ("settings.memory_limit_bytes",), COUNT),
+    RunOption("instructions", "--instructions", None, ("settings.instructions",)),
     RunOption("estimate", "--estimate", None, ("estimate",)),
     RunOption("energy_markers", "--energy-markers", False, ("energy_markers",), SWITCH),
     RunOption("energy_root", "--energy-root", None, ("energy_root",)),

@@ -1,4 +1,4 @@
-"""How far predictions are off on devices that are known: what intervals of a new one are made from.
+"""Makes intervals for a new device from how far predictions are off on devices that are known.
 
 Each known device is left out in turn, predicted from the same cells that the new device ran, and its errors, in units
 of the stated deviation, are kept. The quantile of those errors is the half-width of the interval of the new device.

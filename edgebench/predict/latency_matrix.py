@@ -1,4 +1,4 @@
-"""Rows of several devices as a matrix of log latencies, with what is counted of each cell."""
+"""Arranges rows of several devices as a matrix of log latencies, with what is counted of each cell."""
 
 from __future__ import annotations
 

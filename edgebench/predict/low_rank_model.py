@@ -1,4 +1,4 @@
-"""A low-rank model of log latency over devices: a new device is a mix of known ones, learned from a few cells.
+"""Fits a low-rank model of log latency over devices: a new device is a mix of known ones, learned from a few cells.
 
 For cell c on the new device,
 

@@ -1,10 +1,12 @@
-"""Predictions for a terminal: drawn apart from what was measured."""
+"""Prints predictions on a terminal, marked as modelled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
+from edgebench.analysis.per_row.row_labels import common, labels
+from edgebench.backend import Scalar
 from edgebench.predict.prediction_report import Predicted, Prediction, Suggested
 from edgebench.render.console import QUIET, TITLE, paint
 from edgebench.render.number_format import UNKNOWN
@@ -30,8 +32,7 @@ def _lines(found: Prediction, width: int) -> Iterator[Line]:
         yield from wrapped(plain(words), width, TITLE)
     for key in dict.fromkeys(_group(each) for each in found.predicted):
         yield "", None
-        yield plain(f"{key[0]}@{key[1]} · {key[2]}"), TITLE
-        yield from predicted_lines([e for e in found.predicted if _group(e) == key], width)
+        yield from _workload([each for each in found.predicted if _group(each) == key], width)
     if found.suggested:
         yield "", None
         yield from wrapped("measure next, the most informative cell first", width, TITLE)
@@ -45,14 +46,33 @@ def _group(each: Predicted) -> tuple[str, int, str]:
     return each.workload, each.workload_version, each.scenario
 
 
-def predicted_lines(cells: Sequence[Predicted], width: int) -> Iterator[Line]:
-    """A row for each, the fastest first; "~" stands before every modelled number."""
+class _Cell(NamedTuple):
+    """What a label names of a predicted cell."""
+
+    device: str
+    run: str
+    backend: str
+    variant: dict[str, Scalar]
+
+
+def _workload(cells: Sequence[Predicted], width: int) -> Iterator[Line]:
+    """What all cells share, then a row for each, the fastest first; "~" stands before every modelled number."""
+    ordered = sorted(cells, key=lambda each: each.time_ns)
+    named = [_Cell(each.device, "", each.backend, each.variant) for each in ordered]
+    first = ordered[0]
+    title = f"{first.workload}@{first.workload_version} · {first.scenario}"
+    yield from wrapped(plain(" · ".join(filter(None, (title, common(named))))), width, TITLE)
+    intervals = any(each.low_ns is not None for each in ordered)
     rows = [
-        GridRow(f"  ~ {_settings(each)}", [f"~{format_ns(each.time_ns)}", _interval(each)], QUIET)
-        for each in sorted(cells, key=lambda each: each.time_ns)
+        GridRow(
+            plain(f"~ {label}"),
+            [f"~{format_ns(each.time_ns)}", *([_interval(each)] if intervals else [])],
+            QUIET,
+        )
+        for label, each in zip(labels(named), ordered, strict=True)
     ]
     heads = [Column("  modelled", right=False), Column("time"), Column("90% interval")]
-    yield from grid(heads, rows, width)
+    yield from grid(heads[: 2 + intervals], rows, width)
 
 
 def _interval(each: Predicted) -> str:

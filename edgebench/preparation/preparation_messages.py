@@ -82,6 +82,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size_bytes: int  # weights beside the file (ONNX external data) included
     precision: str
+    recipe: str = ""  # of static quantisation, with its version
     batch: int
     build_s: (
         float | None

@@ -34,7 +34,7 @@ from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kept_map
-from edgebench.models.quantization_recipes import recipe_named
+from edgebench.models.quantization_recipes import STATIC, recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -135,6 +135,7 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         sha256=final.sha256,
         size_bytes=final.size_bytes,
         precision=job.precision,
+        recipe=_recipe(job),
         batch=job.batch,
         build_s=final.build_s,
         fp32_path=str(single.path),
@@ -149,6 +150,13 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
     )
+
+
+def _recipe(job: PrepareJob) -> str:
+    """The recipe of what is quantised statically."""
+    if is_mixed(job.precision):
+        return kept_map(job.precision, Path(job.cache)).recipe
+    return STATIC.name if job.precision == "int8-static" else ""
 
 
 def _work(store: Cache, final: _Model) -> Work:
@@ -419,6 +427,7 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
         "model": fixed.sha256,
         "reduce_range": quantize.weights_need_reduced_range(),
         "calibration": _task_identity(job) if static else None,
+        "recipe": STATIC.name if static else None,
         "batch": job.batch,
         **_made_by(),
     }

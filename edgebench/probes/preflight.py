@@ -57,16 +57,10 @@ def preflight(
     return _found(CHECKS, Machine.at(root, run, platform, nvml), declared_mode)
 
 
-def postflight(
-    root: Path = LIVE,
-    run: Runner | None = None,
-    platform: str | None = None,
-    nvml: Nvml | None = None,
-    declared_mode: str | None = None,
-) -> list[StateCheck]:
+def postflight(root: Path = LIVE, declared_mode: str | None = None) -> list[StateCheck]:
     """State after a run: without the checks that see the load of the run itself."""
     checks = [check for check in CHECKS if check not in OWN_LOAD]
-    return _found(checks, Machine.at(root, run, platform, nvml), declared_mode)
+    return _found(checks, Machine.at(root), declared_mode)
 
 
 def _found(

@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, Protocol
 
 from edgebench.record import Reason
 from edgebench.text.plain_text import plain, shortened
+from edgebench.words.reason_words import reason
 
 #: How often this process wakes to show that time passes, where somebody watches.
 TICK_S = 1.0
@@ -225,43 +226,26 @@ class Child:
     def why_no_answer(self) -> Reason:
         """Why it gave no answer: it wrote what is none, ran out of time, was silent, or died."""
         self.end()
-        during = f"during {self.phase}"
         if self._garbled is not None:
             return self._garbled
         if self.out_of_time:
-            return Reason(
-                code=OUT_OF_TIME,
-                message=f"the budget left it {self._limits.time_s:.3g} s, which ended {during}",
-                fix="raise --budget",
-            )
+            return reason("out_of_time.child", time_s=self._limits.time_s, phase=self.phase)
         if self.timed_out:
-            return Reason(
-                code="timed_out",
-                message=f"no sign of life for {self.limit_s:g} s {during}: killed",
-                fix="raise --timeout if the work may take that long",
-            )
+            return reason("timed_out", limit_s=self.limit_s, phase=self.phase)
         if self._killed:
-            return Reason(
-                code="killed",
-                message=f"closed the pipe of its results {during} and did not end within "
-                f"{END_TIMEOUT_S:g} s: killed by edgebench",
-            )
-        return self._cause_of_death(during)
+            return reason("killed.hung_up", wait_s=END_TIMEOUT_S, phase=self.phase)
+        return self._cause_of_death(self.phase)
 
-    def _cause_of_death(self, during: str) -> Reason:
+    def _cause_of_death(self, phase: str) -> Reason:
         code = self._process.returncode
         if code == -signal.SIGKILL:
             if oom_kill_count() > self._oom_kills:
-                return Reason(
-                    code="out_of_memory",
-                    message=f"the kernel killed it for lack of memory {during}",
-                )
-            return Reason(code="killed", message=f"killed by SIGKILL {during}, not by edgebench")
-        printed = self.last_lines()
-        quoted = f": {' | '.join(printed)}" if printed else ""
+                return reason("out_of_memory.child", phase=phase)
+            return reason("killed.by_others", phase=phase)
+        printed = " | ".join(self.last_lines())
         if code < 0:
-            return Reason(code="crashed", message=f"died of {_signal_name(-code)} {during}{quoted}")
-        return Reason(code="exited", message=f"exited with code {code} {during}{quoted}")
+            return reason("crashed", signal=_signal_name(-code), phase=phase, printed=printed)
+        return reason("exited", exit_code=code, phase=phase, printed=printed)
 
     def last_lines(self) -> list[str]:
         """The last lines that it printed."""
@@ -304,29 +288,21 @@ def ask(
             child.send(job, last=True)
             if child.listen(hear, on_tick):
                 return answers[0]
-            reason = child.why_no_answer()
-            return Failed(reason, "".join(child.last_lines()[-1:]))
+            why = child.why_no_answer()
+            return Failed(why, "".join(child.last_lines()[-1:]))
     except OSError as error:
         return Failed(not_started(error))
 
 
 def not_started(error: OSError) -> Reason:
     """Returns the reason that the system has no process, memory or file left for a child."""
-    return Reason(
-        code="not_started",
-        message=f"no process could be started: {error.strerror or error}",
-        fix="close other programs, or raise the limits that `ulimit -a` shows",
-    )
+    return reason("not_started", error=str(error.strerror or error))
 
 
 def garbled(line: bytes, phase: str) -> Reason:
     """Returns the reason that a process wrote something else where its message belongs."""
     text = plain(shortened(line.decode(errors="replace"), QUOTED_BYTES))
-    return Reason(
-        code="garbled",
-        message=f"it wrote what is no result to the pipe of its results during {phase}: {text}",
-        fix="keep the runtime and the task from writing to descriptors that they did not open",
-    )
+    return reason("garbled", phase=phase, text=text)
 
 
 def terminate(process: subprocess.Popen[Any], *, wait: bool) -> bool:
@@ -345,8 +321,9 @@ def terminate(process: subprocess.Popen[Any], *, wait: bool) -> bool:
 
 def _wait_for_end(process: subprocess.Popen[Any]) -> None:
     """Sleeps until it ends, for `END_TIMEOUT_S` at most. Linux tells at once; elsewhere Python looks again and again,
-    and sees an end up to twice as late as it came."""
-    if sys.platform == "linux":
+    and sees an end up to twice as late as it came. So it does where Python was built for a Linux before 5.3, as
+    those of conda and of python-build-standalone may be."""
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):  # nothing is left of it, or the kernel is before 5.3
             ended = os.pidfd_open(process.pid)
             try:

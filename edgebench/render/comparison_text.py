@@ -105,7 +105,8 @@ def _environment_line(difference: Difference, whole: ComparisonReport) -> str:
         f"{letter} {_values(values)}"
         for letter, values in zip(_letters(whole), difference.values, strict=True)
     ]
-    return plain(f"{difference.topic}: {difference.name}: " + ", ".join(sides))
+    name = difference.name.removeprefix(f"{difference.topic}.")  # of the settings of the sampling
+    return plain(f"{difference.topic}: {name}: " + ", ".join(sides))
 
 
 def _values(values: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Pick, Row, Table
 from edgebench.analysis.ties import THREADS
 from edgebench.metrics import METRICS
+from edgebench.render.wrapping import cut
 from edgebench.units import format_bytes, format_ns, format_probability, format_rate
 
 _SHOWN = 3  # of a list within a sentence
@@ -23,6 +24,13 @@ _WHY_TIED = {
     THREADS: "it needs fewer threads",
     "model.size": "its file is smaller",
     "energy.j_per_inference": "it needs less energy",
+}
+_WHY_IN_SHORT = {
+    "memory.peak": "less memory",
+    "quality": "better quality",
+    THREADS: "fewer threads",
+    "model.size": "smaller file",
+    "energy.j_per_inference": "less energy",
 }
 
 
@@ -69,6 +77,59 @@ def _headline(rows: Sequence[Row], names: Mapping[int, str], pick: Pick) -> str:
     believed = " (not to be believed yet)" if pick.busy else ""
     parts = [_speed(row, pick.metric), _gain(row, rows)]
     return f"deploy {names[pick.row]}{believed}: " + ", ".join(filter(None, parts))
+
+
+def doubt_in_a_line(
+    rows: Sequence[Row], pick: Pick, members: Sequence[int], doubt: str, width: int
+) -> str:
+    """The doubt as it is, or in short where it needs more than a line: without the interval or the ratio if need be."""
+    if len(doubt) <= width or pick.row is None:
+        return doubt
+    if pick.busy:
+        return cut(f"the machine was busy: {pick.busy}", width)
+    names = dict(zip(members, labels([rows[index] for index in members]), strict=True))
+    lead = _lead(pick, names, rows)
+    ratios = _ratios_in_short(pick, names, rows)
+    ends = _ends_in_short(pick, sum(rows[index].ranked for index in names))
+    forms = [", ".join([f"{lead}{ratio}", *ends]) for ratio in ratios]
+    return next((words for words in forms if len(words) <= width), cut(forms[-1], width))
+
+
+def _lead(pick: Pick, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+    if pick.tied:
+        return "no clear winner"
+    if pick.clear:
+        return "fastest for sure"
+    if pick.compared == 1 or pick.faster_probability is None:
+        return _certainty(pick, names, rows)
+    return f"fastest, {format_probability(pick.faster_probability)} sure"
+
+
+def _ratios_in_short(pick: Pick, names: Mapping[int, str], rows: Sequence[Row]) -> list[str]:
+    """ ": 1.31x as fast as llama_cpp (1.18-1.46x)", then with less and less of it."""
+    if pick.runner_up is None or pick.speedup is None or pick.row is None:
+        return [""]
+    if _is_baseline(rows[pick.row], rows[pick.runner_up]):
+        return [""]
+    other = names[pick.runner_up]
+    ratio = f": {pick.speedup:.2f}x as fast as {other}"
+    shorter = [ratio, f" against {other}" if pick.tied else "", ""]
+    if pick.speedup_low is None or pick.speedup_low == pick.speedup_high:
+        return shorter
+    return [f"{ratio} ({pick.speedup_low:.2f}-{pick.speedup_high:.2f}x)", *shorter]
+
+
+def _ends_in_short(pick: Pick, ranked: int) -> list[str]:
+    ends = [
+        *(
+            [_WHY_IN_SHORT.get(name, f"better {name}") for name in pick.decided_by]
+            if pick.tied
+            else []
+        ),
+        f"in {pick.runs} runs" if pick.runs > 1 else "",
+        f"{ranked - pick.compared} not compared" if ranked > pick.compared else "",
+    ]
+    return [words for words in ends if words]
 
 
 def _doubt(rows: Sequence[Row], names: Mapping[int, str], pick: Pick) -> str:

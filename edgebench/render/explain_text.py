@@ -10,11 +10,12 @@ from edgebench.explain.explanation import (
     Explanation,
     Figure,
     Finding,
-    OperatorLine,
     Prediction,
 )
+from edgebench.operator_times import OperatorLine
 from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
 from edgebench.render.number_format import percent
+from edgebench.render.operator_names import short_names
 from edgebench.render.text_grid import Column, GridRow, grid
 from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
@@ -23,6 +24,7 @@ from edgebench.units import format_ns, format_times
 #: Within this of 1, two deployments are as fast as each other.
 SAME = 0.02
 _NAMED = 3  # nodes in a sentence
+_NAME, _CELL = 28, 24  # characters of an operator's name in a sentence, and in a table
 _PLURAL = {
     "Conv": "convolutions",
     "ConvTranspose": "transposed convolutions",
@@ -39,6 +41,8 @@ _SINGULAR = {
     "LSTM": "LSTM layer",
     "GRU": "GRU layer",
 }
+#: A field of the explanation that is not known -> what it is for a reader.
+_UNKNOWN = {"ceiling_ns": "how fast the operators could be is unknown"}
 _BOUNDS = {"compute": "arithmetic", "memory": "memory", "overhead": "overhead"}
 
 
@@ -59,7 +63,7 @@ def _lines(found: Explanation, top: int, width: int) -> Iterator[Line]:
         yield from wrapped(plain(words), width, None, "  ", "- ")
     for deployment in filter(None, (found.subject, found.against)):
         yield from _deployment(deployment, top if deployment is found.subject else 0, width)
-    for words in (*found.notes, *(f"{name}: {why}" for name, why in found.unknown.items())):
+    for words in remarks(found):
         yield from wrapped(plain(words), width, QUIET)
 
 
@@ -84,6 +88,12 @@ def paragraph(found: Explanation) -> list[str]:
     sentences = [f"{first}, because {cause}." if cause else f"{first}."]
     opposite = _cause(found, "slower_operators") if verdict == "faster" else ""
     return [*sentences, f"Against that, {opposite}."] if opposite else sentences
+
+
+def remarks(found: Explanation) -> list[str]:
+    """The notes, then what is unknown and why."""
+    unknown = (f"{_UNKNOWN.get(name, name)}: {why}" for name, why in found.unknown.items())
+    return [*found.notes, *unknown]
 
 
 def compared(slowdown: Figure) -> str:
@@ -144,7 +154,7 @@ def _cause(found: Explanation, code: str) -> str:
 
 def counted(finding: Finding) -> str:
     """ "13 one-dimensional convolutions (QLinearConv)"."""
-    detail, _, kind = finding.what.rpartition(" ")
+    detail, _, kind = finding.what.replace("2-D", "two-dimensional").rpartition(" ")
     known = _SINGULAR if finding.count == 1 else _PLURAL
     noun = known.get(kind, f"{kind} operator{'s' * (finding.count != 1)}")
     kernel = f" ({finding.kernel})" if finding.kernel not in ("", kind) else ""
@@ -169,14 +179,9 @@ def predicted(found: Explanation, prediction: Prediction) -> str:
 
 
 def _these(names: Sequence[str]) -> str:
-    shown = ", ".join(_short(name) for name in names[:_NAMED])
+    shown = ", ".join(short_names(names, _NAME)[:_NAMED])
     rest = len(names) - _NAMED
     return f"{shown} and {rest} more" if rest > 0 else shown
-
-
-def _short(name: str, limit: int = 28) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= limit else f"...{name[3 - limit :]}"
 
 
 def further(found: Explanation) -> list[str]:
@@ -288,26 +293,32 @@ def _operators(lines: Sequence[OperatorLine], width: int) -> Iterator[Line]:
     columns = [
         Column("operator", right=False),
         *(Column("kind", right=False), Column("time"), Column("quartiles"), Column("share")),
-        Column("bound by", right=False, dispensable=True),
+        *([Column("bound by", right=False, dispensable=True)] if any_bound(lines) else []),
     ]
+    names = short_names([operator_name(line) for line in lines], _CELL)
     rows = [
         GridRow(
-            _short(_name(line), 24),
+            name,
             [
                 line.kind,
                 format_ns(line.time_ns),
                 f"{format_ns(line.low_ns)}-{format_ns(line.high_ns)}",
                 percent(line.share),
-                _BOUNDS.get(line.bound or "", "-"),
+                *([_BOUNDS.get(line.bound or "", "-")] if any_bound(lines) else []),
             ],
             GOOD if line.bound in ("compute", "memory") else None,
         )
-        for line in lines
+        for name, line in zip(names, lines, strict=True)
     ]
     yield from grid(columns, rows, width)
 
 
-def _name(line: OperatorLine) -> str:
+def any_bound(lines: Sequence[OperatorLine]) -> bool:
+    """Whether it is known of an operator what limits it: else a column of it says nothing."""
+    return any(line.bound for line in lines)
+
+
+def operator_name(line: OperatorLine) -> str:
     """The node of the file that it stands for; of several the one that is no conversion."""
     named = [node for node in line.nodes or () if not node.endswith(("Linear", "Linear_1"))]
     return (named or [line.name])[0]

@@ -22,7 +22,7 @@ _LEGEND = (
     f"{table_wording.MARKS_LEGEND}; ± half the 95% interval over processes; MiB: peak memory; "
     "quality: value and distance to fp32"
 )
-_MORE = "edgebench show --verbose says more: all reasons, precision, cold start"
+_MORE = "edgebench show --verbose says more: all doubts, reasons, precision, cold start"
 
 
 def render(table: Table, out: TextIO, verbose: bool = False) -> None:
@@ -59,7 +59,10 @@ def _block(
     style = WORSE if pick.row is None else DOUBTFUL if pick.busy else DEPLOY
     words = deploy_line.words(table.rows, pick, members)
     yield from wrapped(plain(words.headline), width, style)
-    yield from wrapped(plain(words.doubt), width, None if pick.clear else WARN)
+    doubt = plain(words.doubt)
+    if not verbose:
+        doubt = plain(deploy_line.doubt_in_a_line(table.rows, pick, members, doubt, width))
+    yield from wrapped(doubt, width, None if pick.clear else WARN)
     yield from _grid(rows, names, width, verbose)
     if verbose:
         chosen = None if pick.row is None else table.rows[pick.row]

@@ -8,7 +8,6 @@ from typing import Any
 
 from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.fp32_baseline import is_surely_slower
-from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import (
     Company,
     Demand,
@@ -26,6 +25,7 @@ from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_rate, format_times
+from edgebench.words import unknown_words
 
 _SHOWN = 3
 
@@ -194,7 +194,7 @@ def _sustained(part: Sustained) -> str:
     slow = "-" if part.sustained_p50_ns is None else format_ns(part.sustained_p50_ns)
     words = f"sustained {slow}"
     if part.burst_p50_ns is None:
-        words += f", burst unknown: {BEGAN_HOT}"
+        words += f", burst unknown: {unknown_words.BEGAN_HOT}"
     else:
         words += f" after a burst of {format_ns(part.burst_p50_ns)}"
     if part.slowdown is not None:

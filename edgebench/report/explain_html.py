@@ -6,15 +6,24 @@ from collections.abc import Sequence
 from itertools import islice
 
 from edgebench.explain.explanation import Deployment, Explanation, KindLine
-from edgebench.render.explain_text import further, paragraph, predicted
+from edgebench.render.explain_text import (
+    any_bound,
+    further,
+    operator_name,
+    paragraph,
+    predicted,
+    remarks,
+)
 from edgebench.render.number_format import percent
+from edgebench.render.operator_names import short_names
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.report_model import Report
 from edgebench.report.theme import named
 from edgebench.units import format_ns
 
 _OPERATORS = 12  # of a table
-_WIDTH, _BAR, _GAP = 100.0, 7.0, 4.0  # of the picture, in its own units
+_NAME = 44  # characters of an operator's name
+_WIDTH = 100.0  # of a bar, in its own units
 _SHOWN = 6  # kinds with a colour of their own; others are one
 
 
@@ -41,10 +50,9 @@ def _explanation(found: Explanation) -> str:
     words = " ".join(paragraph(found))
     told = f"<p><b>{esc(predicted(found, found.prediction))}</b></p>" if found.prediction else ""
     deployments = [each for each in (subject, found.against) if each is not None and each.kinds]
-    rest = [*found.notes, *(f"{name}: {why}" for name, why in found.unknown.items())]
     return (
-        f"<h3>{esc(title)}</h3><p>{esc(words)}</p>{told}{_picture(deployments)}"
-        f"{listed(further(found))}{_operators(subject)}{listed(rest, 'soft')}"
+        f'<div class="card why"><h3>{esc(title)}</h3><p>{esc(words)}</p>{told}{_picture(deployments)}'
+        f"{listed(further(found))}{_operators(subject)}{listed(remarks(found), 'soft')}</div>"
     )
 
 
@@ -54,16 +62,8 @@ def _picture(deployments: Sequence[Deployment]) -> str:
         return ""
     kinds = _names(deployments)
     longest = max(each.operators_ns for each in deployments) or 1.0
-    bars = "".join(
-        _bar(each, kinds, place * (_BAR + _GAP), longest) for place, each in enumerate(deployments)
-    )
-    height = len(deployments) * (_BAR + _GAP)
-    said = "; ".join(f"{each.label} {format_ns(each.operators_ns)}" for each in deployments)
-    return (
-        f'<figure class="chart"><svg viewBox="0 0 {_WIDTH:g} {height:g}" width="100%" role="img" '
-        f'aria-label="{esc(f"Time of operators: {said}")}">{bars}</svg>'
-        f"<figcaption>{_key(kinds)}</figcaption></figure>"
-    )
+    bars = "".join(_bar(each, kinds, longest) for each in deployments)
+    return f"<figure>{bars}<figcaption>{_key(kinds)}</figcaption></figure>"
 
 
 def _names(deployments: Sequence[Deployment]) -> list[str]:
@@ -79,12 +79,9 @@ def _name(kind: KindLine) -> str:
     return f"{kind.kind} {kind.type}" if kind.type else kind.kind
 
 
-def _bar(deployment: Deployment, kinds: Sequence[str], top: float, longest: float) -> str:
+def _bar(deployment: Deployment, kinds: Sequence[str], longest: float) -> str:
     label = f"{deployment.label}: {format_ns(deployment.operators_ns)}"
-    parts = [
-        f'<text x="0" y="{top + 2.4:g}" font-size="2.6" fill="currentColor">{esc(label)}</text>'
-    ]
-    left = 0.0
+    parts, left = [], 0.0
     sizes = dict.fromkeys((*kinds, ""), 0.0)
     for kind in deployment.kinds:
         sizes[_name(kind) if _name(kind) in kinds else ""] += kind.time_ns
@@ -94,11 +91,14 @@ def _bar(deployment: Deployment, kinds: Sequence[str], top: float, longest: floa
         width = time_ns / longest * _WIDTH
         title = f"{name or 'others'}: {format_ns(time_ns)}"
         parts.append(
-            f'<rect x="{left:.2f}" y="{top + 3.4:g}" width="{width:.2f}" height="{_BAR - 3:g}" '
+            f'<rect x="{left:.2f}" y="0" width="{width:.2f}" height="1" '
             f'fill="{_color(kinds, name)}"><title>{esc(title)}</title></rect>'
         )
         left += width
-    return "".join(parts)
+    return (
+        f'<p class="bar">{esc(label)}</p><svg viewBox="0 0 {_WIDTH:g} 1" preserveAspectRatio="none" role="img" '
+        f'aria-label="{esc(f"Time of operators: {label}")}">{"".join(parts)}</svg>'
+    )
 
 
 def _color(kinds: Sequence[str], name: str) -> str:
@@ -115,17 +115,20 @@ def _key(kinds: Sequence[str]) -> str:
 
 
 def _operators(deployment: Deployment) -> str:
-    head = ("operator", "kind", "in", "time", "quartiles", "share", "bound by")
+    lines = deployment.operators[:_OPERATORS]
+    bound = any_bound(lines)
+    head = ("operator", "kind", "in", "time", "quartiles", "share", *["bound by"] * bound)
+    names = short_names([operator_name(line) for line in lines], _NAME)
     rows = [
         (
-            ", ".join(line.nodes[:2]) if line.nodes else line.name,
+            name,
             line.kind,
             line.type or "-",
             format_ns(line.time_ns),
             f"{format_ns(line.low_ns)} - {format_ns(line.high_ns)}",
             percent(line.share),
-            line.bound or "-",
+            *[line.bound or "-"] * bound,
         )
-        for line in deployment.operators[:_OPERATORS]
+        for name, line in zip(names, lines, strict=True)
     ]
     return tabled(head, rows, numbers=(3, 4, 5)) if rows else ""

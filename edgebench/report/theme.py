@@ -48,9 +48,9 @@ THEMES: dict[str, dict[str, str]] = {
 #: As many as there are backends, so that none looks like another.
 SERIES: dict[str, list[str]] = {
     "light": ["#085dc7", "#e25d1d", "#209c69", "#600d97", "#c865b5", "#b91d1a", "#0d485b", "#6b6167",
-              "#382c0c", "#0a1137"],
+              "#382c0c", "#0a1137", "#000000"],
     "dark": ["#268bfc", "#fc9c23", "#53dba9", "#c0acfd", "#c951b4", "#fff67a", "#affbff", "#606c68",
-             "#d40c1a", "#a6917b"],
+             "#d40c1a", "#a6917b", "#0555fa"],
 }  # fmt: skip
 
 #: Shapes of precisions, beside the colours of backends.

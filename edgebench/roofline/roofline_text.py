@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import labels
@@ -54,12 +55,14 @@ def _lines(result: Roofline, rows: Sequence[Row], layers: int, width: int) -> It
         if device in result.ceilings:
             yield from _ceilings(device, result.ceilings[device], width)
         else:
-            yield f"{plain(device)}: no calibration: `edgebench calibrate` on that device", TITLE
+            words = f"{device}: no calibration, so how close its rows come to its limits is unknown"
+            yield from wrapped(plain(words), width, TITLE)
+            yield "fix: run `edgebench calibrate` on that device", QUIET
         points = [point for point in result.points if point.device == device]
         for key in dict.fromkeys(_group(rows[point.row]) for point in points):
             members = [point for point in points if _group(rows[point.row]) == key]
             yield "", None
-            yield from _block(members, rows, layers, width)
+            yield from _block(members, rows, layers, width, device in result.ceilings)
         yield "", None
     for words in (_LEGEND, *result.notes):
         yield from wrapped(plain(words), width, QUIET)
@@ -69,17 +72,20 @@ def _group(row: Row) -> tuple[str, int, str]:
     return row.workload, row.workload_version, row.scenario
 
 
-def _block(points: Sequence[Point], rows: Sequence[Row], layers: int, width: int) -> Iterator[Line]:
+def _block(
+    points: Sequence[Point], rows: Sequence[Row], layers: int, width: int, calibrated: bool
+) -> Iterator[Line]:
+    """The rows of one workload, the closest to its limits first; where no limit is known, the fastest first."""
     first = rows[points[0].row]
     yield plain(f"{first.workload}@{first.workload_version} · {first.scenario}"), TITLE
     labelled = zip(points, labels([rows[point.row] for point in points]), strict=True)
     known = [(point, plain(name)) for point, name in labelled if point.flops is not None]
-    known.sort(key=lambda item: item[0].gap or float("inf"))
+    known.sort(key=lambda item: (item[0].gap or inf, item[0].time_ns or inf))
     if known:
         lines = [GridRow(f"  {name}", _cells(point)) for point, name in known]
         yield from grid(columns("", *_HEAD), lines, width)
     for point, name in known:
-        yield from _remarks(point, name, layers, width)
+        yield from _remarks(point, name, layers, width, calibrated)
     missing = Counter(next(iter(point.unknown.values())) for point in points if point.flops is None)
     for why, count in missing.items():
         words = f"{count} row{'s' * (count != 1)} left out: {why}"
@@ -102,11 +108,12 @@ def _cells(point: Point) -> tuple[str, ...]:
     )
 
 
-def _remarks(point: Point, name: str, layers: int, width: int) -> Iterator[Line]:
+def _remarks(point: Point, name: str, layers: int, width: int, calibrated: bool) -> Iterator[Line]:
     bound = ""
     if point.memory_share is not None:
         bound = f"bound by {point.bound}; {point.memory_share:.0%} of the waterline is memory"
-    for text in (bound, point.unknown.get("roof_per_s"), *point.notes):
+    why = point.unknown.get("roof_per_s") if calibrated else None  # else said once, of the device
+    for text in (bound, why, *point.notes):
         if text:
             yield from wrapped(plain(f"{name}: {text}"), width, None, "    ", "  ")
     heavy = sorted(enumerate(point.layers), key=lambda item: -item[1].waterline_ns)[:layers]

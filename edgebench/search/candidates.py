@@ -1,4 +1,4 @@
-"""Which maps are worth building: cuts for all prices of damage, and then what lies between holding and missing."""
+"""Proposes the maps that are worth building: cuts for all prices of damage, then those beyond the last one that holds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Draft:
 
     choice: Choice
     origin: str
+    dynamic: Choice = frozenset()  # units that are quantised at run time
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the children of a search have in common: a job on stdin, steps and an answer on stdout."""
+"""Runs a child of a search: it reads a job from stdin and writes steps and an answer to stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the two children of a search, and hears what they are at."""
+"""Starts the two children of a search, and receives their steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which measured rows may replace fp32, in which order they are chosen, and what is said of each."""
+"""Decides which measured rows may replace fp32, in which order they are chosen, and how each is labelled."""
 
 from __future__ import annotations
 

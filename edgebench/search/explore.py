@@ -25,6 +25,7 @@ from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.item_cache import remembering
+from edgebench.search.journal import Journal, journal_at
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
 from edgebench.search.tradeoff import Choice, Tradeoff
@@ -49,6 +50,8 @@ MIN_DRAFTS = 3
 MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
 #: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
 REFUSED_DAMAGE = 10.0
+#: Maps that are tried with their rest quantised at run time.
+MAX_AT_RUN_TIME = 2
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
 
@@ -63,6 +66,7 @@ class Explorer:
     say: Callable[[str], object]
     clock: Callable[[], float]
     started_s: float
+    journal: Journal
     notes: list[str] = field(default_factory=list)
     fp32_quick_ms: float | None = None
 
@@ -124,8 +128,17 @@ class Explorer:
 
         return output_error(self.infer(session)(self.items), self.reference)
 
-    def damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
-        """The damage of some units in int8; that of a file that the runtime refuses is beyond all others."""
+    def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
+        """The damage of some units in int8, measured once."""
+        key = (*self.key("damage", spec), *sorted(names))
+        return self.journal.once(key, float, lambda: self._damage_of(ranges, names))
+
+    def key(self, what: str, spec: CalibrationSpec) -> tuple[str, ...]:
+        """What a measured value belongs to."""
+        return what, self.source.recipe.name, calibration_name(spec)
+
+    def _damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
+        """That of a file that the runtime refuses is beyond all others."""
         try:
             return self.damage(self.session(self.quantized(ranges, names)))
         except Exception as error:
@@ -133,10 +146,12 @@ class Explorer:
                 raise
             return REFUSED_DAMAGE
 
-    def quantized(self, ranges: Ranges, names: Collection[str]) -> ModelProto:
+    def quantized(
+        self, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
+    ) -> ModelProto:
         from edgebench.models.quantize import quantize_units
 
-        return quantize_units(self.source, ranges, names) if names else self.source.model
+        return quantize_units(self.source, ranges, names, dynamic)
 
 
 def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
@@ -149,13 +164,16 @@ def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explore
     say("preparing the model")
     subject = subject_of(job.prepare, say)
     source = quantizable(subject.model, recipe_named(recipe))
-    return Explorer(job, subject, source, say, time.monotonic, started_s)
+    journal = journal_at(Path(job.journal), job.resume)
+    return Explorer(job, subject, source, say, time.monotonic, started_s, journal)
 
 
 def explored(it: Explorer) -> Exploration:
     """Times, damages and candidates. Raises UnsupportedError where fp32 itself misses a limit."""
     spec, ranges, errors = calibrated(it, everything(it))
-    facts = _with_damages(it, ranges, _timed(it, ranges))
+    timed = it.journal.once(it.key("times", spec), list[UnitFacts], lambda: _timed(it, ranges))
+    _note_untimed(it, timed)
+    facts = _with_damages(it, ranges, timed, spec)
     fp32_evaluation, fp32_tuning = _fp32_quality(it)
     candidates = _candidates(it, spec, ranges, facts, (fp32_evaluation, fp32_tuning))
     told = (
@@ -173,6 +191,7 @@ def explored(it: Explorer) -> Exploration:
         tuning_items=len(it.tuning) if it.tuning is not None else 0,
         evaluation_items=len(it.evaluation),
         candidates=candidates,
+        recurrent=[unit.name for unit in it.source.units.recurrent],
         seconds=it.clock() - it.started_s,
         notes=it.notes,
     )
@@ -180,10 +199,8 @@ def explored(it: Explorer) -> Exploration:
 
 def everything(it: Explorer) -> Choice:
     """All groups in int8, and between them what the usual placement takes along."""
-    from edgebench.search.group_costs import joined
-
     groups = [unit.name for unit in it.source.units.groups]
-    return joined(it.source.units, groups, JOINERS)
+    return it.source.units.joined(groups, JOINERS)
 
 
 def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:
@@ -197,7 +214,7 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
             continue
         it.say(f"calibrating ({calibration_name(spec)})")
         ranges = it.subject.ranges(spec, it.source)
-        error = it.damage(it.session(it.quantized(ranges, full)))
+        error = it.damage_of(ranges, full, spec)
         found.append((error, spec, ranges))
     _, spec, ranges = min(found, key=lambda each: each[0])
     return spec, ranges, {calibration_name(each): error for error, each, _ in found}
@@ -224,16 +241,20 @@ def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
         lambda: it.clock() > end_s or it.past(PROFILED),
     )
     fp32, int8 = (unit_times(units, profile) for profile in profiles)
-    facts = facts_of(units, fp32, int8, {})
+    return facts_of(units, fp32, int8, {})
+
+
+def _note_untimed(it: Explorer, facts: Sequence[UnitFacts]) -> None:
     lost = [fact.name for fact in facts if not (fact.timed or fact.joiner)]
     if lost:
         it.notes.append(
             f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ..."
         )
-    return facts
 
 
-def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> list[UnitFacts]:
+def _with_damages(
+    it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts], spec: CalibrationSpec
+) -> list[UnitFacts]:
     """The damage of each group alone; of joiners, of all of one operator together, in equal shares."""
     damages: dict[str, float] = {}
     groups = [fact.name for fact in facts if not fact.joiner]
@@ -245,7 +266,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
                 "they count as the worst"
             )
             break
-        damages[name] = it.damage_of(ranges, [name])
+        damages[name] = it.damage_of(ranges, [name], spec)
     kinds: dict[str, list[str]] = {}
     for fact in facts:
         if fact.joiner:
@@ -254,7 +275,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
         if it.past(DAMAGED):
             break
         it.say(f"damage of {len(names)} x {op}")
-        together = it.damage_of(ranges, names)
+        together = it.damage_of(ranges, names, spec)
         damages |= dict.fromkeys(names, together / math.sqrt(len(names)))
     return [msgspec.structs.replace(fact, damage=damages.get(fact.name)) for fact in facts]
 
@@ -270,7 +291,7 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
     if not it.job.demands:
         return {}, {}
     it.say("quality of fp32")
-    evaluation = it.evaluation.evaluate(it.infer(it.fp32))
+    evaluation = _fp32_metrics(it, it.evaluation, 0)
     for demand in resolved(it.job.demands, evaluation):
         value = evaluation.get(demand.metric)
         if value is not None and demand.spare(value) < 0:
@@ -278,8 +299,14 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
                 f"fp32 itself has {demand.metric} {value:.4g}, beyond the limit {demand.limit:g}: no map can hold it",
                 "lower the limit, or take another model",
             )
-    tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(it.fp32))
+    tuning = {} if it.tuning is None else _fp32_metrics(it, it.tuning, TUNING_DRAW)
     return evaluation, tuning
+
+
+def _fp32_metrics(it: Explorer, task: Task, draw: int) -> dict[str, float]:
+    return it.journal.once(
+        ("fp32", str(draw)), dict[str, float], lambda: task.evaluate(it.infer(it.fp32))
+    )
 
 
 # Candidates
@@ -307,6 +334,7 @@ def _candidates(
         if further is None:
             break
         found.append(judge.candidate(further))
+    found += judge.at_run_time(found)
     return judge.timed(found)
 
 
@@ -324,20 +352,41 @@ class Judge:
     def candidate(self, draft: Draft) -> Candidate:
         it = self.it
         it.say(f"quality of a map with {len(draft.choice)} parts in int8")
-        session = it.session(it.quantized(self.ranges, draft.choice))
+        session = it.session(it.quantized(self.ranges, draft.choice, draft.dynamic))
+        wanted = self._map(draft)
+        key = ("candidate", wanted.precision)
+        found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
+        self.sessions[wanted.precision] = session
+        return found
+
+    def _judged(self, draft: Draft, wanted: PrecisionMap, session: Any) -> Candidate:
+        it = self.it
         tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(session))
-        found = Candidate(
-            map=self._map(draft.choice),
+        return Candidate(
+            map=wanted,
             origin=draft.origin,
-            int8_groups=sum(unit.name in draft.choice for unit in it.source.units.groups),
+            int8_groups=len(draft.dynamic)
+            + sum(unit.name in draft.choice for unit in it.source.units.groups),
             predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
             predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
             damage=it.damage(session),
             tuning=tuning,
             spare=self._spare(tuning),
         )
-        self.sessions[found.map.precision] = session
-        return found
+
+    def at_run_time(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """The likeliest candidates once more, with what they leave in fp32 quantised at run time where it can be;
+        and that alone. No profile names its kernels: what it saves is told by timing the whole."""
+        able = {unit.name for unit in self.it.source.units.dynamic}
+        holding = [each for each in found if each.spare is None or each.spare >= 0]
+        holding.sort(key=lambda each: each.predicted_ms)
+        choices = [*(each.map.quantized for each in holding[:MAX_AT_RUN_TIME]), frozenset()]
+        added: list[Candidate] = []
+        for choice in choices:
+            draft = Draft(choice, "the rest at run time", frozenset(able - choice))
+            if draft.dynamic and not self.it.past(TUNED):
+                added.append(self.candidate(draft))
+        return added
 
     def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with what a run takes, in turns with fp32; the fastest first."""
@@ -355,8 +404,8 @@ class Judge:
         it.fp32_quick_ms = times["fp32"]
         return sorted(told, key=lambda each: each.quick_ms or math.inf)
 
-    def _map(self, choice: Choice) -> PrecisionMap:
-        job, units = self.it.job, self.it.source.units
+    def _map(self, draft: Draft) -> PrecisionMap:
+        job, units, choice = self.it.job, self.it.source.units, draft.choice
         return PrecisionMap(
             model_sha256=job.prepare.source_sha256,
             workload=job.workload,
@@ -366,7 +415,9 @@ class Judge:
                 unit.name: "int8" if unit.name in choice else "fp32"
                 for unit in units.units
                 if unit.name in choice or not unit.joiner
-            },
+            }
+            | dict.fromkeys((unit.name for unit in units.recurrent), "fp32")
+            | dict.fromkeys(sorted(draft.dynamic), "int8-dynamic"),
         )
 
     def _spare(self, tuning: Mapping[str, float]) -> float | None:

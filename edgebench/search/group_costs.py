@@ -1,4 +1,4 @@
-"""What each unit costs in fp32 and in int8, from the profiles of both whole graphs, and the trade-off they make.
+"""Computes what each unit costs in fp32 and in int8, from profiles of both whole graphs, and the trade-off they make.
 
 Single-group models would mislead: alone in int8 a group pays for both of its boundaries, which in company it
 shares with its neighbours. So kernels are timed in whole graphs, and boundaries have a price of their own.
@@ -6,7 +6,7 @@ shares with its neighbours. So kernels are timed in whole graphs, and boundaries
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from edgebench.search.tradeoff import Tradeoff
 
 #: A conversion between int8 and fp32, microseconds an element: what a Q/DQ pair took on the machines tried.
 CROSSING_US = 1.3e-3
+#: And however few the elements are: what profiles tell of the smallest conversions.
+CROSSING_US_EACH = 1.5
 #: Operators that belong to boundaries.
 BOUNDARY_KINDS = ("QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput")
 
@@ -67,7 +69,10 @@ def facts_of(
 
 
 def tradeoff_of(
-    facts: Sequence[UnitFacts], edges: Sequence[Edge], crossing_us: float = CROSSING_US
+    facts: Sequence[UnitFacts],
+    edges: Sequence[Edge],
+    crossing_us: float = CROSSING_US,
+    each_us: float = CROSSING_US_EACH,
 ) -> Tradeoff:
     """Time against damage squared, int8 the first option: both add up, nearly."""
     known = [fact.damage for fact in facts if fact.damage is not None and not fact.joiner]
@@ -75,7 +80,7 @@ def tradeoff_of(
     costs = {fact.name: fact.int8_us for fact in facts}
     differences = []
     for edge in edges:
-        price = crossing_us * edge.elements
+        price = each_us + crossing_us * edge.elements
         if edge.source is not None and edge.target is not None:
             differences.append(Difference(edge.source, edge.target, price))
         else:  # the other end is always fp32
@@ -93,17 +98,3 @@ def tradeoff_of(
         load_b={fact.name: 0.0 for fact in facts},
         differences=differences,
     )
-
-
-def joined(units: Units, groups: Collection[str], ops: Collection[str]) -> frozenset[str]:
-    """The groups, and the joiners of some operators whose every source is in int8: the usual placement."""
-    chosen = set(groups)
-    sources: dict[str, list[str | None]] = {}
-    for edge in units.edges:
-        if edge.target is not None:
-            sources.setdefault(edge.target, []).append(edge.source)
-    for unit in units.units:  # in the order of the graph
-        before = sources.get(unit.name, [])
-        if unit.joiner and unit.op in ops and before and chosen.issuperset(before):
-            chosen.add(unit.name)
-    return frozenset(chosen)

@@ -1,4 +1,4 @@
-"""Maximum flow and minimum cut of a small graph (Dinic's algorithm), and the choice that such a cut is.
+"""Computes the minimum cut of a small graph by its maximum flow (Dinic's algorithm), and reads it as a choice.
 
 Each item takes one of two options. Its own costs add up, and a pair of items that differ pays a price. Then the
 cheapest choice of all is a minimum cut between a source (option A) and a sink (option B), exact and in

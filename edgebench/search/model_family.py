@@ -1,4 +1,4 @@
-"""A search over several models of one task: time goes where the choice is open.
+"""Searches several models of one task: time goes where the choice is still open.
 
 All of them are explored first. A model whose fastest map is slower than another's and whose quality is no better
 either, both for sure, gets no more time; the others share what is left, and the best of their deployments is chosen.

@@ -1,8 +1,10 @@
-"""How far a map's quality lies from fp32's, with an interval over items, for any task that can score answers.
+"""Computes how far a map's quality lies from fp32's, with an interval over items, for any task that can score answers.
 
 Metrics are whatever a task makes of its answers: shares, F1, areas, correlations. So nobody resamples them here:
 answers are swapped. With the answers of fp32 in the place of a block's own, the metric moves by what that block
 adds to the change; blocks are independent, so the spread of what they add is the uncertainty of their sum.
+Further draws may show the same sources again (other crops of a photo, other noise over a recording), so draws are
+averaged block by block: they make the parts of a block surer, and never the number of blocks greater.
 
 Where no answer of no block changes a metric, its spread is unknown, not zero: of n items that count, none changed,
 and then as much as ln(1/risk)/n of all items may change (the rule of three).
@@ -12,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from edgebench import stats
@@ -32,10 +35,13 @@ class Change:
     """The change of a metric from fp32 to a map on one draw of items."""
 
     change: float
-    variance: float
-    degrees: int
+    parts: tuple[float, ...]  # what each block of items adds to it
     items: int  # that count for it
-    still: bool  # no answer that counts changed
+
+    @property
+    def still(self) -> bool:
+        """Whether no answer that counts changed."""
+        return all(abs(part) < _STILL for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,8 @@ def changes(
 def _change(
     name: str, change: float, parts: Sequence[float], scored: tuple[Score, Sequence[Any]]
 ) -> Change:
-    count = len(parts)
-    mean = sum(parts) / count
-    variance = count / (count - 1) * sum((part - mean) ** 2 for part in parts)
-    still = all(abs(part) < _STILL for part in parts)
-    items = counted_items(*scored, name) if still else len(scored[1])
-    return Change(change, variance, count - 1, items, still)
+    found = Change(change, tuple(parts), len(scored[1]))
+    return replace(found, items=counted_items(*scored, name)) if found.still else found
 
 
 def counted_items(score: Score, answers: Sequence[Any], metric: str) -> int:
@@ -109,16 +111,23 @@ def counted_items(score: Score, answers: Sequence[Any], metric: str) -> int:
     return round(count * moved / max(1, len(probes)))
 
 
-def interval(found: Sequence[Change], confidence: float) -> ChangeInterval:
-    """The mean change over draws of equally many items, with what it may be at worst and at best."""
+def interval(
+    found: Sequence[Change], confidence: float, same_sources: bool = False
+) -> ChangeInterval:
+    """The mean change over draws of equally many items, with what it may be at worst and at best. That nothing
+    changed counts once where the draws show the `same_sources`."""
     draws = len(found)
     change = sum(each.change for each in found) / draws
     items = sum(each.items for each in found)
     if all(each.still for each in found):
-        may_change = -math.log(1 - confidence) / items if items else 1.0
+        seen = max(each.items for each in found) if same_sources else items
+        may_change = -math.log(1 - confidence) / seen if seen else 1.0
         return ChangeInterval(change, change - may_change, change + may_change, items)
-    error = math.sqrt(sum(each.variance for each in found)) / draws
-    width = stats.t_quantile(confidence, sum(each.degrees for each in found)) * error
+    blocks = zip_longest(*(each.parts for each in found), fillvalue=0.0)
+    parts = [sum(block) / draws for block in blocks]
+    mean = sum(parts) / len(parts)
+    variance = len(parts) / (len(parts) - 1) * sum((part - mean) ** 2 for part in parts)
+    width = stats.t_quantile(confidence, len(parts) - 1) * math.sqrt(variance)
     return ChangeInterval(change, change - width, change + width, items)
 
 

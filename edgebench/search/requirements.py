@@ -1,4 +1,4 @@
-"""What a deployment must hold: the workload's own limits, or those of `--require`."""
+"""Gathers the limits that a deployment must meet: the workload's own, or those of `--require`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reward of MnasNet (Tan et al., 2019): quality x (latency / target)^w."""
+"""Computes the reward of MnasNet (Tan et al., 2019): quality x (latency / target)^w."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search from its options to its report: explore, measure, verify, choose.
+"""Runs a search from its options to its report: explore, measure, verify, choose.
 
 Exploring and verifying run in processes of their own; what is measured goes the way of `edgebench run`: every map
 is a variant, its replicates take turns with those of fp32, and its record is an ordinary one.
@@ -259,6 +259,8 @@ def explored(it: Search) -> Exploration:
         it.voice.say(f"search: {len(kept.candidates)} maps were found before: {state}")
         return kept
     state.parent.mkdir(parents=True, exist_ok=True)
+    if not it.request.resume:
+        state.unlink(missing_ok=True)  # else --resume would go on with the search before this one
     found = ask_child("edgebench.search.explore", job, Exploration, it.asking(job.time_s))
     it.voice.say(
         f"search: {len(found.candidates)} maps found in {found.seconds:.0f} s; {left_text(it.budget.left_s)}"
@@ -282,7 +284,7 @@ def _explore_job(it: Search) -> ExploreJob:
     )
     key = hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(job, time_s=0.0))).hexdigest()
     path = it.request.out / "search" / f"{it.workload.name}-{key[:12]}.json"
-    return msgspec.structs.replace(job, state=str(path.absolute()))
+    return msgspec.structs.replace(job, state=str(path.absolute()), resume=it.request.resume)
 
 
 def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
@@ -387,7 +389,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     files = _written_maps(it, outcome, rows, candidates, exploration)
     shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
     explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
-    groups = sum(not unit.joiner for unit in exploration.units)
+    groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,

@@ -1,4 +1,4 @@
-"""What goes to and comes from the two children of a search: a JSON document each way, and steps."""
+"""Defines the messages of a search and its two children: a JSON document each way, and steps."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     points: int  # candidates at most
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
+    resume: bool = False  # what the journal kept is not measured again
+
+    @property
+    def journal(self) -> str:
+        """The file that keeps what exploring measured, as it goes."""
+        return f"{self.state.removesuffix('.json')}.steps.jsonl"
 
 
 class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +76,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def int8_parts(self) -> int:
-        return len(self.map.quantized)
+        return len(self.map.quantized | self.map.dynamic)
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +94,7 @@ class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     evaluation_items: int
     candidates: list[Candidate]
     seconds: float
+    recurrent: list[str] = []  # layers that become int8-dynamic or stay in fp32
     notes: list[str] = []
 
 

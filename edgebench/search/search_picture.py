@@ -1,4 +1,4 @@
-"""A search as one SVG: the front, and the groups of the chosen map coloured by precision. No library draws it."""
+"""Draws a search as one SVG: the front, and the groups of the chosen map coloured by precision. No library draws it."""
 
 from __future__ import annotations
 

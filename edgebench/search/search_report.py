@@ -1,4 +1,4 @@
-"""What a search found, as types: the front, the choice, and why. Readers need no runtime for it."""
+"""Holds what a search found, as types: the front, the choice, and why. Readers need no runtime for it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,11 @@ def float_groups(units: Sequence[UnitFacts], candidate: Candidate | None) -> lis
     """The groups that a map leaves in fp32, the most damaging first."""
     if candidate is None:
         return []
-    kept = [u for u in units if not u.joiner and u.name not in candidate.map.quantized]
+    kept = [
+        u
+        for u in units
+        if not u.joiner and u.name not in candidate.map.quantized | candidate.map.dynamic
+    ]
     kept.sort(key=lambda unit: unit.damage or 0.0, reverse=True)
     return [
         FloatGroup(

@@ -1,4 +1,4 @@
-"""A search for a terminal: what to deploy, the measured deployments, and why these groups stay in fp32."""
+"""Prints a search on a terminal: what to deploy, the measured deployments, and why these groups stay in fp32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime on models in memory, for exploring: opened, compared, timed in turns, profiled.
+"""Opens, compares, times in turns and profiles sessions of ONNX Runtime on models in memory, for exploring.
 
 What is found here only decides which maps are worth measuring; what is reported comes from processes of its own.
 """

@@ -1,4 +1,4 @@
-"""Choices between int8 and fp32 for every unit: what a choice costs, the front of choices, the best under a limit.
+"""Chooses int8 or fp32 for every unit: what a choice costs, the front of choices, the best under a limit.
 
 Cost (time) is a sum over units, and a price where neighbours differ; load (damage, or bytes) is a sum over units.
 For a price of load the best choice is a minimum cut. All vertices of the front's lower convex hull follow from

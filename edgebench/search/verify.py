@@ -102,7 +102,13 @@ class _Verifier:
 
     @property
     def _drawn(self) -> str:
-        return type(self.subject.task(0)).draws
+        kind = type(self.subject.task(0))
+        return kind.draws or kind.test_draws
+
+    @property
+    def _same_sources(self) -> bool:
+        kind = type(self.subject.task(0))
+        return bool(kind.test_draws) or kind.same_sources
 
     def _judged(
         self,
@@ -135,7 +141,7 @@ class _Verifier:
         if not known:
             found, shown = None, False
         else:
-            found = interval(known, self.job.confidence)
+            found = interval(known, self.job.confidence, self._same_sources)
             worst = found.low if demand.better == "higher" else found.high
             shown = held and demand.spare(fp32 + worst) >= 0
         return LimitVerdict(

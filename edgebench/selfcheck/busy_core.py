@@ -1,4 +1,4 @@
-"""A process that keeps one core busy until its standard input ends: `python -m edgebench.selfcheck.busy_core`."""
+"""Keeps one core busy until its standard input ends: `python -m edgebench.selfcheck.busy_core`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a selfcheck: what was asked, of which machine, and what it answered. It names no user and no host."""
+"""Defines the file of a selfcheck: what was asked of which machine, and what it answered. It names no user and no host."""
 
 from __future__ import annotations
 

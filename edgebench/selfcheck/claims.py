@@ -1,4 +1,4 @@
-"""What edgebench claims to do on hardware, each with what holds it where nobody has run it there."""
+"""Lists what edgebench claims to do on hardware, each with what supports it where nobody has run it there."""
 
 from __future__ import annotations
 

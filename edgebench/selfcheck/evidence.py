@@ -1,4 +1,4 @@
-"""What holds each claim, over all selfchecks that are kept: the matrix of docs/hardware.md."""
+"""Finds the best evidence for each claim in all selfchecks that are kept: the matrix of docs/hardware.md."""
 
 from __future__ import annotations
 

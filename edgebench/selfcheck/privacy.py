@@ -1,4 +1,4 @@
-"""Names that do not leave the machine: of its user, of the host, of folders that hold either."""
+"""Finds the names that must not leave the machine: of its user, of the host, of folders that hold either."""
 
 from __future__ import annotations
 

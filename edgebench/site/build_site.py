@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf, isnan
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +22,7 @@ from edgebench.trend.trend_report import Series, Trend
 MAX_POINTS = 400  # of a series on a page, the newest ones
 _GROUP = ("device", "workload", "workload_version", "scenario")
 Key = tuple[str, str, float | None]
+first = itemgetter(0)
 
 
 def newest_rows(frame: Frame) -> Indices:
@@ -111,9 +115,22 @@ class SiteBuilder:
         places = {name: code for code, name in enumerate(devices.names)}
         for device in self.devices:
             rows = np.flatnonzero(devices.codes == places[device])
-            cells = [self._cell(int(row)) for row in rows]
+            cells = [cell for _, cell in sorted(map(self._placed, rows.tolist()), key=first)]
             links = list(self._reports.get(device, ()))
             yield DevicePage(device=device, reports=links, cells=cells)
+
+    def _placed(self, row: int) -> tuple[tuple[Any, ...], Cell]:
+        """The cell and its place: by workload, the fastest that counts first, what is unsupported last."""
+        cell = self._cell(row)
+        latency_ns, per_s = (
+            float(self._frame.numbers(METRICS[name].column())[row])
+            for name in ("latency.p50", "throughput")
+        )
+        slowness = inf if isnan(latency_ns) else latency_ns
+        group = cell.workload, cell.workload_version, cell.scenario
+        unable = cell.backend if cell.status == "unsupported" else ""
+        fewer_per_s = 0.0 if isnan(per_s) else -per_s
+        return (*group, unable, not cell.ranked, slowness, fewer_per_s, cell.id), cell
 
     def _cell(self, row: int) -> Cell:
         frame, identity = self._frame, self._frame.identity(row)

@@ -4,6 +4,7 @@ Data: a folder `images` of `imagenet_<number>_<label>.jpg`; images of other sets
 (`cifar*_*.png`) serve as calibration data. Twenty labelled photos are few, so each is seen through
 ten crops (centre and corners, mirrored): 200 items whose mean moves in steps of half a point.
 Items go through all photos by their centre crop first, so that the first items are all different.
+Further draws of items are other crops of the same photos, of the same size and mirrored alike.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _CROP = 0.875  # side of the crop as a share of the image's shorter side
 class View(NamedTuple):
     """Holds the place of a crop (-1 left or top, 0 middle, 1 right or bottom) and whether it is mirrored."""
 
-    x: int = 0
-    y: int = 0
+    x: float = 0
+    y: float = 0
     mirrored: bool = False
 
 
@@ -64,6 +65,7 @@ class Answer:
 
 class ImageClassification(Task):
     option_names: ClassVar = ()
+    test_draws: ClassVar = "other crops of the same photos"
     metrics: ClassVar = {
         "top1_10crop": Metric("1", "higher", "share of all crops whose likeliest class is right"),
         "top5_10crop": Metric("1", "higher", "share of all crops with the class among five"),
@@ -82,6 +84,7 @@ class ImageClassification(Task):
             raise EdgebenchError(f"{folder} holds no files imagenet_<number>_<label>.jpg")
         self._labels = [int(file.stem.rpartition("_")[2]) for file in self._files]
         self._jpegs: dict[int, bytes] = {}
+        self._views = views_of(context.draw)
         self._input = context.inputs[0].name if context.inputs else "image"
 
     def __len__(self) -> int:
@@ -91,7 +94,7 @@ class ImageClassification(Task):
         view, photo = divmod(index, len(self._files))
         if photo not in self._jpegs:
             self._jpegs[photo] = self._files[photo].read_bytes()
-        return Photo(self._jpegs[photo], _VIEWS[view])
+        return Photo(self._jpegs[photo], self._views[view])
 
     def cluster(self, index: int) -> int:
         """The photo: its crops are alike."""
@@ -128,6 +131,14 @@ class ImageClassification(Task):
 
 
 TASK = ImageClassification
+
+
+def views_of(draw: int) -> tuple[View, ...]:
+    """The crops of a draw: those of the evaluation, or as many in other places."""
+    if draw == 0:
+        return _VIEWS
+    places = np.random.default_rng(draw).uniform(-1, 1, (len(_VIEWS), 2)).tolist()
+    return tuple(View(x, y, view.mirrored) for view, (x, y) in zip(_VIEWS, places, strict=True))
 
 
 def _folder(context: TaskContext) -> Path:

@@ -65,6 +65,7 @@ class VoiceActivity(Task):
 
     option_names: ClassVar = ()
     draws: ClassVar = "the same recordings in other noise"
+    same_sources: ClassVar = True
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "area under the ROC curve per chunk, pink noise at 0 dB"),
         "auc_clean": Metric("1", "higher", "area under the ROC curve per chunk, no noise added"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,80 +29,102 @@ _FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K": 15}
 Architecture = Literal["llama", "qwen2", "qwen3", "gemma"]
 
 
-def write_decoder(
-    path: Path,
-    architecture: Architecture = "llama",
-    *,
-    seed: int = 0,
-    width: int = 64,
-    layers: int = 2,
-    heads: int = 4,
-    kv_heads: int = 2,
-    head_size: int | None = None,
-    turned: int | None = None,
-    hidden: int = 96,
-    context_length: int = 512,
-    weights: str = "Q4_1",
-    ends: str = "Q8_0",
-    tied: bool = True,
-    extra: tuple[str, ...] = (),
-    facts: Mapping[str, str | float] | None = None,
-    defined: tuple[str, ...] = (),
-) -> ModelFile:
-    """Writes a decoder with seeded random weights, quantised as `weights`; embedding and head as `ends`.
+@dataclass(frozen=True, kw_only=True)
+class TinyDecoder:
+    """What the file of a decoder holds."""
 
-    `extra`: names of further tensors, which no architecture has. `facts`: further metadata of the
-    architecture. `turned`: leading dimensions of a head that have rotary positions. `defined`: further
-    tokens, of the user-defined kind. Needs the package `gguf`.
-    """
+    seed: int = 0  # of its weights
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    head_size: int | None = None
+    turned: int | None = None  # leading dimensions of a head that have rotary positions
+    hidden: int = 96
+    context_length: int = 512
+    weights: str = "Q4_1"  # type of the matrices
+    ends: str = "Q8_0"  # type of embedding and head
+    tied: bool = True
+    extra: tuple[str, ...] = ()  # names of further tensors, which no architecture has
+    facts: Mapping[str, str | float] = field(
+        default_factory=dict
+    )  # further metadata of the architecture
+    defined: tuple[str, ...] = ()  # further tokens, of the user-defined kind
+
+    @property
+    def size(self) -> int:
+        """Of a head."""
+        return self.head_size or self.width // self.heads
+
+
+def write_decoder(path: Path, architecture: Architecture = "llama", **changes: Any) -> ModelFile:
+    """Writes a decoder with seeded random weights; `changes`: fields of `TinyDecoder`. Needs the package `gguf`."""
     from gguf import GGUFWriter
 
-    tokens = [*vocabulary(), *defined]
+    decoder = TinyDecoder(**changes)
     writer = GGUFWriter(str(path), architecture)
+    _add_shape(writer, architecture, decoder)
+    _add_tokenizer(writer, decoder)
+    _add_weights(writer, architecture, decoder)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ModelFile(path, "gguf", digest)
+
+
+def _add_shape(writer: Any, architecture: str, decoder: TinyDecoder) -> None:
     writer.add_name("tiny")
-    writer.add_context_length(context_length)
-    writer.add_embedding_length(width)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(hidden)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
+    writer.add_context_length(decoder.context_length)
+    writer.add_embedding_length(decoder.width)
+    writer.add_block_count(decoder.layers)
+    writer.add_feed_forward_length(decoder.hidden)
+    writer.add_head_count(decoder.heads)
+    writer.add_head_count_kv(decoder.kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    size = head_size or width // heads
-    writer.add_key_length(size)
-    writer.add_value_length(size)
-    writer.add_rope_dimension_count(turned or size)
-    for key, value in (facts or {}).items():
-        if isinstance(value, str):
-            writer.add_string(f"{architecture}.{key}", value)
-        else:
-            writer.add_float32(f"{architecture}.{key}", value)
+    writer.add_key_length(decoder.size)
+    writer.add_value_length(decoder.size)
+    writer.add_rope_dimension_count(decoder.turned or decoder.size)
+    for key, value in decoder.facts.items():
+        add = writer.add_string if isinstance(value, str) else writer.add_float32
+        add(f"{architecture}.{key}", value)
+
+
+def _add_tokenizer(writer: Any, decoder: TinyDecoder) -> None:
+    tokens = [*vocabulary(), *decoder.defined]
     writer.add_vocab_size(len(tokens))
-    writer.add_file_type(_FILE_TYPES.get(weights, 0))
+    writer.add_file_type(_FILE_TYPES.get(decoder.weights, 0))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
     kinds = [3 if token in SPECIAL else 1 for token in vocabulary()]
-    writer.add_token_types([*kinds, *[4] * len(defined)])
+    writer.add_token_types([*kinds, *[4] * len(decoder.defined)])
     writer.add_token_merges(list(MERGES))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)
     writer.add_chat_template(TEMPLATE)
-    rng = np.random.default_rng(seed)
 
-    def matrix(name: str, rows: int, columns: int, kind: str = weights) -> None:
+
+def _add_weights(writer: Any, architecture: str, decoder: TinyDecoder) -> None:
+    rng, width, size = np.random.default_rng(decoder.seed), decoder.width, decoder.size
+
+    def matrix(name: str, rows: int, columns: int, kind: str = decoder.weights) -> None:
         _add(writer, name, rng.standard_normal((rows, columns)) * columns**-0.5, kind)
 
     def norm(name: str, size: int) -> None:
         _add(writer, name, 1 + 0.1 * rng.standard_normal(size), "F32")
 
-    matrix("token_embd.weight", len(tokens), width, ends)
+    tokens = len(vocabulary()) + len(decoder.defined)
+    matrix("token_embd.weight", tokens, width, decoder.ends)
     norm("output_norm.weight", width)
-    if not tied:
-        matrix("output.weight", len(tokens), width, ends)
-    outputs = {"q": heads * size, "k": kv_heads * size, "v": kv_heads * size}
-    for layer in range(layers):
+    if not decoder.tied:
+        matrix("output.weight", tokens, width, decoder.ends)
+    read = decoder.kv_heads * size
+    outputs = {"q": decoder.heads * size, "k": read, "v": read}
+    for layer in range(decoder.layers):
         block = f"blk.{layer}"
         norm(f"{block}.attn_norm.weight", width)
         norm(f"{block}.ffn_norm.weight", width)
@@ -112,18 +135,12 @@ def write_decoder(
         if architecture == "qwen3":
             norm(f"{block}.attn_q_norm.weight", size)
             norm(f"{block}.attn_k_norm.weight", size)
-        matrix(f"{block}.attn_output.weight", width, heads * size)
-        matrix(f"{block}.ffn_gate.weight", hidden, width)
-        matrix(f"{block}.ffn_up.weight", hidden, width)
-        matrix(f"{block}.ffn_down.weight", width, hidden)
-    for name in extra:
+        matrix(f"{block}.attn_output.weight", width, decoder.heads * size)
+        matrix(f"{block}.ffn_gate.weight", decoder.hidden, width)
+        matrix(f"{block}.ffn_up.weight", decoder.hidden, width)
+        matrix(f"{block}.ffn_down.weight", width, decoder.hidden)
+    for name in decoder.extra:
         norm(name, width)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ModelFile(path, "gguf", digest)
 
 
 def vocabulary() -> list[str]:

@@ -19,6 +19,30 @@ from typing import Any, ClassVar
 
 from edgebench.testing import fake_tensorrt_cuda as cuda
 
+#: What both versions have alike.
+__all__ = [
+    "DataType",
+    "DeviceType",
+    "Dims",
+    "EngineInspector",
+    "IBuilderConfig",
+    "ICudaEngine",
+    "IExecutionContext",
+    "IHostMemory",
+    "ILogger",
+    "INetworkDefinition",
+    "IOptimizationProfile",
+    "IProfiler",
+    "ITimingCache",
+    "LayerInformationFormat",
+    "MemoryPoolType",
+    "OnnxParser",
+    "ProfilingVerbosity",
+    "Runtime",
+    "TensorIOMode",
+    "nptype",
+]
+
 _CUDA_VERSION = "12.9.4"
 
 

@@ -5,54 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 from edgebench.testing import fake_tensorrt as base
-from edgebench.testing.fake_tensorrt import (
-    DataType,
-    DeviceType,
-    Dims,
-    EngineInspector,
-    IBuilderConfig,
-    ICudaEngine,
-    IExecutionContext,
-    IHostMemory,
-    ILogger,
-    INetworkDefinition,
-    IOptimizationProfile,
-    IProfiler,
-    ITimingCache,
-    LayerInformationFormat,
-    MemoryPoolType,
-    OnnxParser,
-    ProfilingVerbosity,
-    Runtime,
-    TensorIOMode,
-    nptype,
-)
+from edgebench.testing.fake_tensorrt import *
 
-__all__ = [
-    "Builder",
-    "BuilderFlag",
-    "DataType",
-    "DeviceType",
-    "Dims",
-    "EngineInspector",
-    "IBuilderConfig",
-    "ICudaEngine",
-    "IExecutionContext",
-    "IHostMemory",
-    "ILogger",
-    "INetworkDefinition",
-    "IOptimizationProfile",
-    "IProfiler",
-    "ITimingCache",
-    "LayerInformationFormat",
-    "MemoryPoolType",
-    "NetworkDefinitionCreationFlag",
-    "OnnxParser",
-    "ProfilingVerbosity",
-    "Runtime",
-    "TensorIOMode",
-    "nptype",
-]
+__all__ = ["Builder", "BuilderFlag", "NetworkDefinitionCreationFlag"]
+__all__ += base.__all__
 
 
 class BuilderFlag(IntEnum):

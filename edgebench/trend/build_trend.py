@@ -1,4 +1,4 @@
-"""All series of some results, with the steps that stand after all of them were looked at."""
+"""Builds all series of some results, with the steps that remain significant over all of them together."""
 
 from __future__ import annotations
 

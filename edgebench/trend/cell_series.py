@@ -1,4 +1,4 @@
-"""Rows of many runs as series: one metric of one cell on one device, in the order of time or of commits."""
+"""Makes series of the rows of many runs: one metric of one cell on one device, in the order of time or of commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a series of runs stepped from one level to another.
+"""Finds where a series of runs stepped from one level to another.
 
 Candidates come from the best segmentation under a penalty per segment (optimal partitioning; Jackson et al. 2005), each
 segment with at least three runs, so that a single outlier is none. A candidate stays where a permutation test of the two

@@ -1,4 +1,4 @@
-"""Series drawn with characters: a line for the eye, and a plot with intervals and steps."""
+"""Draws series with characters: a sparkline, and a plot with intervals and steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may explain a step: what changed in the environment at that run, else the commits in between; and the
+"""Finds what may explain a step: what changed in the environment at that run, else the commits in between; and the
 `edgebench ab` that would confirm it."""
 
 from __future__ import annotations

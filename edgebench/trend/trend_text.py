@@ -1,7 +1,8 @@
-"""Trends for a terminal: series with steps first and drawn, the others as a line each."""
+"""Prints trends on a terminal: series with steps first and drawn, the others as a line each."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -85,12 +86,33 @@ def _step(series: Series, step: Step, width: int) -> Iterator[Line]:
 
 
 def _calm(calm: list[Series], width: int) -> Iterator[Line]:
-    rows = [
-        GridRow(
-            plain(f"{each.device} · {each.id} · {each.metric}"),
-            [sparkline(each.points), quantity(each.points[-1].value, each.unit)],
-        )
-        for each in calm
-    ]
-    heads = [Column("without a step", right=False), Column("", right=False), Column("newest")]
-    yield from grid(heads, rows, width)
+    """A line for each series, below what those of one workload share; the best newest value first."""
+    yield "without a step", TITLE
+    for title, some in itertools.groupby(sorted(calm, key=_merit), key=_shared):
+        yield from wrapped(plain(title), width, None)
+        rows = [
+            GridRow(
+                f"  {plain(_deployment(each))}",
+                [sparkline(each.points), quantity(each.points[-1].value, each.unit)],
+            )
+            for each in some
+        ]
+        yield from grid([Column("", right=False), Column("", right=False), Column("")], rows, width)
+
+
+def _shared(series: Series) -> str:
+    scenario = series.id.rpartition("/")[2]
+    return f"{series.device} · {series.workload}@{series.workload_version} {scenario} · {series.metric}"
+
+
+def _merit(series: Series) -> tuple[str, float]:
+    value = series.points[-1].value
+    return _shared(series), -value if series.better == "higher" else value
+
+
+def _deployment(series: Series) -> str:
+    """ "ort int8-static batch=1 threads=2": what the identity of a cell says beside its workload and scenario."""
+    prefix = f"{series.workload}@{series.workload_version}/"
+    backend, _, settings = series.id.removeprefix(prefix).rpartition("/")[0].partition("/")
+    axes = sorted(settings.split(","), key=lambda axis: not axis.startswith("precision="))
+    return " ".join([backend, *(axis.removeprefix("precision=") for axis in axes)])

@@ -6,6 +6,7 @@ run through QEMU's user emulation, by the kernel's binfmt_misc. `python -m tests
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -13,9 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.aarch64 import python310
+from tests.aarch64.interpreters import ALL, DEBIAN, JETPACK_6, Interpreter
+from tests.ci.resolve_extras import without_addresses
 from tests.kernel.requirements import (
     CANNOT_RUN,
     CannotRun,
@@ -28,12 +32,15 @@ from tests.kernel.requirements import (
 CHECKOUT = Path(__file__).parents[2]
 BUILD = CHECKOUT / "build/aarch64"
 ROOT = BUILD / "root"
+#: edgebench's cache, at the same path within the root: what was prepared here is found there.
+CACHE = BUILD / "cache"
+#: Letters of a program's own words in the one line of a reason.
+MAX_REASON = 300
 EXTRAS = "test,openvino,ncnn"
 _SUITE = "bookworm"
-_PYTHON = "3.11"
 _PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
-#: Of the C library of the suite: wheels for newer ones are not taken.
-_PLATFORM = "aarch64-manylinux_2_36"
+#: Why a Python is left out, where it could not be had: a file of its version.
+_LEFT_OUT = "python-{}-left-out"
 _EMULATOR = "/usr/bin/qemu-aarch64-static"
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _ELF = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
@@ -42,9 +49,7 @@ _MAGIC = f":qemu-aarch64:M::{_ELF}:{_ANY}:"
 _SETTINGS = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/root",
-    "PYTHONPATH": "/opt/edgebench",
     "PYTHONSAFEPATH": "1",  # else the checkout is imported in the place of the wheel
-    "EDGEBENCH_CACHE": "/cache",
     "NO_COLOR": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -79,18 +84,24 @@ def ensure() -> None:
     """Builds the root file system where it is not there yet. Raises CannotRun."""
     require()
     install(("qemu-user-static", "mmdebstrap"))
-    _register_emulator()
+    register_emulator()
     if not (ROOT / "usr/bin/python3").exists():
         _say("unpacking Debian's arm64 packages")
         shutil.rmtree(ROOT, ignore_errors=True)
         BUILD.mkdir(parents=True, exist_ok=True)
         _run("mmdebstrap", "--quiet", "--variant=extract", "--mode=root", "--architectures=arm64",
-             f"--include={_PACKAGES}", _SUITE, str(ROOT), _sources())  # fmt: skip
+             "--aptopt=Acquire::Retries \"3\"", f"--include={_PACKAGES}", _SUITE, str(ROOT), _sources())  # fmt: skip
+    _ensure_python310()
     _install_edgebench()
     cores = "".join(_CPU.format(number=number) for number in range(os.cpu_count() or 1))
     (BUILD / "cpuinfo").write_text(cores)
-    for folder in (ROOT / "checkout", ROOT / "cache", BUILD / "cache"):
-        folder.mkdir(exist_ok=True)
+    for folder in (ROOT / "checkout", CACHE, _within(CACHE)):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _within(path: Path) -> Path:
+    """The place of a path in the root."""
+    return ROOT / path.relative_to("/")
 
 
 def _sources() -> str:
@@ -100,7 +111,34 @@ def _sources() -> str:
     return str(next((path for path in found if path.exists()), found[-1]))
 
 
-def _register_emulator() -> None:
+def _ensure_python310() -> None:
+    """JetPack 6's Python, where it is to be had."""
+    (BUILD / _LEFT_OUT.format(JETPACK_6.version)).unlink(missing_ok=True)
+    with _or_left_out(JETPACK_6):
+        python310.ensure(ROOT, BUILD / "python310")
+
+
+@contextlib.contextmanager
+def _or_left_out(python: Interpreter) -> Iterator[None]:
+    """Keeps the reason why a Python other than Debian's cannot be had, by which the tests with it are skipped."""
+    try:
+        yield
+    except CannotRun as why:
+        if python is DEBIAN:
+            raise
+        (BUILD / _LEFT_OUT.format(python.version)).write_text(str(why))
+        _say(f"Python {python.version} is left out: {why}")
+
+
+def left_out(python: Interpreter) -> str:
+    """Why the root has no such Python; empty where it has it."""
+    reason = BUILD / _LEFT_OUT.format(python.version)
+    if reason.exists():
+        return f"Python {python.version}: {reason.read_text()}"
+    return "" if (ROOT / python.site[1:]).exists() else "the root is not built: make test-aarch64"
+
+
+def register_emulator() -> None:
     """Lets the kernel start programs of aarch64 through QEMU, for every process: edgebench starts many."""
     if not (_BINFMT / "register").exists():
         subprocess.run(
@@ -117,17 +155,23 @@ def _register_emulator() -> None:
 
 
 def _install_edgebench() -> None:
-    """This checkout's wheel, and the wheels for aarch64 of everything that it needs."""
-    _say("choosing wheels for aarch64")
+    """This checkout's wheel, and the wheels for aarch64 of everything that it needs, for each Python."""
     wheels = BUILD / "wheel"
     shutil.rmtree(wheels, ignore_errors=True)
     _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(CHECKOUT))
     [wheel] = wheels.glob("*.whl")
-    _run(*_uv(), "pip", "install", "-q", "--python-version", _PYTHON, "--python-platform", _PLATFORM,
-         "--target", str(ROOT / "opt/edgebench"), "--only-binary", ":all:", "--reinstall-package", "edgebench",
-         f"{wheel}[{EXTRAS}]")  # fmt: skip
-    _run(*_uv(), "pip", "install", "-q", "--python-version", _PYTHON, "--python-platform", _PLATFORM,
-         "--target", str(ROOT / "opt/edgebench"), "--only-binary", ":all:", "--no-deps", "pnnx")  # fmt: skip
+    for python in ALL:
+        if not (BUILD / _LEFT_OUT.format(python.version)).exists():
+            _say(f"choosing wheels of aarch64 for Python {python.version}")
+            with _or_left_out(python):
+                _install_wheels(python, f"{wheel}[{EXTRAS}]", "--reinstall-package", "edgebench")
+                _install_wheels(python, "pnnx", "--no-deps")
+
+
+def _install_wheels(python: Interpreter, wanted: str, *how: str) -> None:
+    target = str(ROOT / python.site[1:])
+    _run(*_uv(), "pip", "install", "-q", "--python-version", python.version, "--python-platform", python.platform,
+         "--target", target, "--only-binary", ":all:", *how, wanted)  # fmt: skip
 
 
 def _uv() -> Sequence[str]:
@@ -138,14 +182,21 @@ def _uv() -> Sequence[str]:
     return (found,)
 
 
-def run(*command: str, time_out_s: float = 900) -> subprocess.CompletedProcess[str]:
-    """Runs a command in the root, the checkout at /checkout and a cache at /cache, in a mount namespace of its own."""
-    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in _SETTINGS.items())
+def run(
+    *arguments: str, python: Interpreter = DEBIAN, time_out_s: float = 900, more_path: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a Python of the root, in a mount namespace of its own: the checkout at /checkout, the cache at its own path.
+
+    It imports the wheel's packages, and what `more_path` names after them.
+    """
+    path = ":".join(filter(None, (python.site, more_path)))
+    given = {**_SETTINGS, "EDGEBENCH_CACHE": str(CACHE), "PYTHONPATH": path}
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
     script = f"""set -e
 mount -t proc proc {ROOT}/proc; mount --bind {BUILD}/cpuinfo {ROOT}/proc/cpuinfo
 mount --rbind /sys {ROOT}/sys; mount --rbind /dev {ROOT}/dev
-mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {BUILD}/cache {ROOT}/cache
-exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /checkout && exec "$@"' _ {shlex.join(command)}"""
+mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {CACHE} {_within(CACHE)}
+exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /root && exec "$@"' _ {shlex.join((python.program, *arguments))}"""
     return subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", script],
         capture_output=True, text=True, timeout=time_out_s, stdin=subprocess.DEVNULL, check=False,
@@ -155,8 +206,18 @@ exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /checkout && exec "$@"
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise CannotRun(f"{Path(command[0]).name} ends with {done.returncode}: {last}")
+        raise CannotRun(
+            f"{Path(command[0]).name} ends with {done.returncode}: {reason(done.stderr)}"
+        )
+
+
+def reason(said: str) -> str:
+    """What a program's messages say of the cause, as one line: from its first error on, else its last words."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    starts = ("e:", "error", "\N{MULTIPLICATION SIGN}")
+    first = next((n for n, line in enumerate(lines) if line.lower().startswith(starts)), -1)
+    told = " ".join(" ".join(lines[first:]).split())
+    return without_addresses(told)[:MAX_REASON] or "no reason given"
 
 
 _BEGAN_S = time.monotonic()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,19 +29,23 @@ from tests.aarch64 import emulated_root as aarch64
 from tests.tasks.test_workloads_quick import prepared
 
 if TYPE_CHECKING:
-    from edgebench.task import Outputs
+    from edgebench.task import Feeds, Outputs
 
 KEPT = aarch64.CHECKOUT / "results/hardware/quality/int8-aarch64.json"
 PRECISIONS = ("fp32", "int8-static", "int8-dynamic")
 #: Items of a workload: an emulator takes seconds for each of a large model.
 ITEMS = {
-    "image-classification": 12,
-    "layout-detection": 2,
-    "text-detection": 2,
-    "sentence-embedding": 16,
+    "image-classification": 8,
+    "layout-detection": 1,
+    "text-detection": 1,
+    "sentence-embedding": 8,
+    "speech-enhancement": 2,
 }
 USUAL_ITEMS = 24
+#: Those that are compared in every run of the target: a second each.
+SMALL = ("tabular-breast-cancer", "tabular-digits", "tabular-mnist5k")
 _SCRIPT = "tests/aarch64/run_items.py"
+_TIME_OUT_S = 3600
 
 
 @dataclass(frozen=True)
@@ -57,24 +61,56 @@ class Comparison:
     apart: float
 
 
-def comparisons(chosen: Sequence[str]) -> Iterator[Comparison]:
-    """Every workload that scores its items one by one, in every precision that it has on ONNX Runtime."""
-    for name, workload in sorted(load_workloads().items()):
-        if chosen and name not in chosen:
-            continue
-        if "generate" in workload.scenarios or name in ("face-detection", "wake-word"):
-            continue
-        for precision in PRECISIONS:
-            if precision in workload.matrix.axes.get("precision", []):
-                yield from _compared(name, workload, precision)
+@dataclass(frozen=True)
+class _Job:
+    """A file and its items, which both processors are given."""
+
+    workload: str
+    precision: str
+    metric: str
+    task: Task
+    items: int
+    model: Path
+    folder: Path
+
+    def outputs(self, processor: str) -> Path:
+        return self.folder / f"{processor}.npz"
+
+    @property
+    def feeds(self) -> Path:
+        return self.folder / "feeds.npz"
 
 
-def _compared(name: str, workload: Workload, precision: str) -> Iterator[Comparison]:
+def comparisons(chosen: Sequence[str] = ()) -> list[Comparison]:
+    """Every workload with int8, in every precision that it has on ONNX Runtime."""
+    jobs = [
+        job
+        for name, workload in sorted(load_workloads().items())
+        if (not chosen or name in chosen) and _has_int8(workload)
+        for precision in PRECISIONS
+        if precision in workload.matrix.axes["precision"]
+        for job in _jobs(name, workload, precision)
+    ]
+    _run_here(_manifest(jobs, "x86"))
+    _run_there(_manifest(jobs, "aarch64"))
+    return [_compared(job) for job in jobs if job.outputs("aarch64").exists()]
+
+
+def _has_int8(workload: Workload) -> bool:
+    """Models that are no ONNX file of fp32 have none, and decoders are no single files."""
+    return (
+        "int8-static" in workload.matrix.axes.get("precision", [])
+        and "generate" not in workload.scenarios
+    )
+
+
+def _jobs(name: str, workload: Workload, precision: str) -> Iterator[_Job]:
+    """The file and its items, unless this machine cannot make them, which is said."""
     paths = fetch([workload.model, *workload.data.values()])
-    folder = aarch64.BUILD / "cache/quality"
+    folder = aarch64.CACHE / "quality" / name / precision
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        made = prepared(workload, precision, paths, folder)
+        made = prepared(workload, precision, paths, folder.parent / "models")
     except EdgebenchError as why:
         print(f"{name} {precision}: {why.message}", file=sys.stderr)
         return
@@ -83,48 +119,86 @@ def _compared(name: str, workload: Workload, precision: str) -> Iterator[Compari
         data=data, options=workload.options, model=Path(made.fp32_path), inputs=made.inputs
     )
     task = load_task(workload.task, context)
-    if type(task).evaluate is not Task.evaluate:
-        return  # it goes its own way through its items
-    count = min(len(task), ITEMS.get(name, USUAL_ITEMS))
-    here, there = _on_both(task, count, Path(made.path), folder)
-    scores = _scored(task, here), _scored(task, there)
-    metric = _metric(workload.quality.metric, scores[0])
+    model = _within_the_cache(Path(made.path), folder)
+    if _is_stream(task):
+        queries = _recorded(task, model)
+    else:
+        count = min(len(task), ITEMS.get(name, USUAL_ITEMS))
+        queries = [task.preprocess(task.raw(index)) for index in range(count)]
+    job = _Job(name, precision, workload.quality.metric, task, len(queries), model, folder)
+    np.savez(job.feeds, **_flat(queries))
+    yield job
+
+
+def _is_stream(task: Task) -> bool:
+    """Whether a query holds state of the one before: the task goes its own way through its items."""
+    return type(task).evaluate is not Task.evaluate
+
+
+def _recorded(task: Task, model: Path) -> list[Feeds]:
+    """Every query of a stream as it is here. Both processors get these, so that state has one history."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    asked: list[Feeds] = []
+
+    def infer(queries: Sequence[Feeds]) -> list[Outputs]:
+        asked.extend({name: array.copy() for name, array in query.items()} for query in queries)
+        return [dict(zip(names, session.run(names, query), strict=True)) for query in queries]
+
+    task.evaluate(infer)
+    return asked
+
+
+def _within_the_cache(model: Path, folder: Path) -> Path:
+    """A file that both processors see: one that was not changed lies in this user's own cache."""
+    if model.is_relative_to(aarch64.CACHE):
+        return model
+    return Path(shutil.copy2(model, folder))
+
+
+def _manifest(jobs: Sequence[_Job], processor: str) -> Path:
+    """The list of a processor's work, the smallest files first."""
+    for job in jobs:
+        job.outputs(processor).unlink(missing_ok=True)
+    ordered = sorted(jobs, key=lambda job: job.model.stat().st_size * job.items)
+    path = aarch64.CACHE / f"quality/{processor}.json"
+    rows = [[str(job.model), str(job.feeds), str(job.outputs(processor))] for job in ordered]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def _run_here(manifest: Path) -> None:
+    command = [sys.executable, str(aarch64.CHECKOUT / _SCRIPT), str(manifest)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _run_there(manifest: Path) -> None:
+    """What was done before a time-out is kept."""
+    try:
+        done = aarch64.run(f"/checkout/{_SCRIPT}", str(manifest), time_out_s=_TIME_OUT_S)
+    except subprocess.TimeoutExpired:
+        print(f"given up after {_TIME_OUT_S} s", file=sys.stderr)
+        return
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-2000:])
+
+
+def _compared(job: _Job) -> Comparison:
+    here, there = (_read(job.outputs(name), job.items) for name in ("x86", "aarch64"))
+    scores = _scored(job.task, here), _scored(job.task, there)
+    metric = _metric(job.metric, scores[0])
     apart = max(distances(there, here).values())
-    yield Comparison(name, precision, metric, count, scores[0][metric], scores[1][metric], apart)
+    return Comparison(
+        job.workload, job.precision, metric, job.items, scores[0][metric], scores[1][metric], apart
+    )
 
 
 def _metric(usual: str, scores: Mapping[str, float]) -> str:
     """The workload's metric; where these items do not show it, another that they show."""
-    return (
-        usual
-        if math.isfinite(scores[usual])
-        else next(n for n, v in scores.items() if math.isfinite(v))
-    )
-
-
-def _on_both(
-    task: Task, count: int, model: Path, folder: Path
-) -> tuple[list[Outputs], list[Outputs]]:
-    mine = Path(tempfile.mkdtemp(dir=folder))  # another run's items are not ours
-    feeds, here, there = (mine / f"{name}.npz" for name in ("feeds", "x86", "aarch64"))
-    queries = [task.preprocess(task.raw(index)) for index in range(count)]
-    np.savez(feeds, **_flat(queries))
-    subprocess.run(
-        [sys.executable, _SCRIPT, str(model), str(feeds), str(here)],
-        check=True,
-        cwd=aarch64.CHECKOUT,
-    )
-    done = aarch64.run(
-        "python3", f"/checkout/{_SCRIPT}", *map(_inside, (model, feeds, there)), time_out_s=3600
-    )
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-2000:])
-    return _read(here, count), _read(there, count)
-
-
-def _inside(path: Path) -> str:
-    """The path of a file of the cache, as the emulated root has it."""
-    return f"/cache/{path.relative_to(aarch64.BUILD / 'cache')}"
+    shown = (name for name, value in scores.items() if math.isfinite(value))
+    return usual if math.isfinite(scores[usual]) else next(shown, usual)
 
 
 def _flat(queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -145,6 +219,9 @@ def _read(path: Path, count: int) -> list[Outputs]:
 
 
 def _scored(task: Task, outputs: Sequence[Outputs]) -> dict[str, float]:
+    if _is_stream(task):
+        kept = iter(outputs)
+        return task.evaluate(lambda queries: [next(kept) for _ in queries])
     return task.score(
         [task.postprocess(each, task.raw(index)) for index, each in enumerate(outputs)]
     )
@@ -153,6 +230,15 @@ def _scored(task: Task, outputs: Sequence[Outputs]) -> dict[str, float]:
 def read() -> list[dict[str, Any]]:
     """The rows that are kept."""
     return json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else []
+
+
+def keep(found: Sequence[Comparison]) -> None:
+    """Puts new rows in the place of those of the same file."""
+    rows = {(row["workload"], row["precision"]): row for row in read()}
+    rows |= {(each.workload, each.precision): asdict(each) for each in found}
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([rows[key] for key in sorted(rows)], indent=1)
+    KEPT.write_text(text + "\n", encoding="utf-8")
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
@@ -172,14 +258,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 def main() -> int:
     """Compares, and keeps what was found."""
     aarch64.ensure()
-    rows = {(row["workload"], row["precision"]): row for row in read()}
-    for comparison in comparisons(sys.argv[1:]):
-        rows[comparison.workload, comparison.precision] = asdict(comparison)
-        print(comparison, flush=True)
-        KEPT.parent.mkdir(parents=True, exist_ok=True)
-        KEPT.write_text(
-            json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n", encoding="utf-8"
-        )
+    keep(comparisons(sys.argv[1:]))
     print(table(read()))
     return 0
 

@@ -1,39 +1,66 @@
-"""What edgebench does on aarch64, as far as an emulator shows it: answers, not times. `make test-aarch64`."""
+"""edgebench's wheel and its runtimes on aarch64, under QEMU: answers, not times. `make test-aarch64`."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from edgebench.testing.models import convolution
 from tests.aarch64 import emulated_root as aarch64
+from tests.aarch64 import int8_quality, quick_answers
+from tests.aarch64.interpreters import ALL, DEBIAN, Interpreter
 from tests.kernel.requirements import CannotRun
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 BACKENDS = ("ort", "openvino", "litert", "ncnn", "mlx")
 #: Tests that are run there: of arithmetic, files and text. Those that start workers take the emulator minutes each.
-SUITES = ("tests/definitions", "tests/importers", "tests/energy", "tests/analysis")
+SUITES = ("definitions", "importers", "energy", "analysis")
+#: Of the older Python: what reads files and text, which differs between versions of Python rather than between processors.
+SUITES_OF_OLDER = ("definitions", "importers")
+_MARKS = "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx"
 #: Part of a test's name -> why it fails by the emulator's fault and not by edgebench's.
 EMULATORS_FAULT: dict[str, str] = {}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _root() -> None:
-    """Skips every test by name where nothing can be emulated, or the root is not built."""
+@pytest.fixture(scope="session", params=ALL, ids=lambda python: f"python{python.version}")
+def python(request: pytest.FixtureRequest) -> Interpreter:
+    """Each Python of the root. What cannot be emulated is skipped by name, with its reason."""
+    chosen: Interpreter = request.param
+    _require(chosen)
+    return chosen
+
+
+def _require(python: Interpreter) -> None:
     try:
         aarch64.require()
+        aarch64.register_emulator()
     except CannotRun as why:
         pytest.skip(str(why))
-    if not (aarch64.ROOT / "opt/edgebench").exists():
-        pytest.skip("the root is not built: make test-aarch64")
+    missing = aarch64.left_out(python)
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_under_way(request: pytest.FixtureRequest) -> Iterator[Future[list[str]]]:
+    """The suite `quick`, which takes as long as all else and runs beside it from the beginning."""
+    names = {getattr(item, "originalname", "") for item in request.session.items}
+    with ThreadPoolExecutor(1) as pool:
+        if test_quick_gives_the_answers_that_it_gives_here.__name__ in names:
+            _require(DEBIAN)
+            yield pool.submit(quick_answers.differences)
+        else:
+            yield Future()
 
 
 @pytest.fixture(scope="session")
-def doctor() -> Any:
-    done = aarch64.run("python3", "-m", "edgebench", "doctor", "--format", "json")
+def doctor(python: Interpreter) -> Any:
+    done = aarch64.run("-m", "edgebench", "doctor", "--format", "json", python=python)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -45,72 +72,84 @@ def test_the_machine_is_an_aarch64_and_the_emulator_is_told(doctor: Any) -> None
     assert "this process is aarch64: it is emulated" in row["evidence"]
 
 
-def test_the_wheel_and_not_the_checkout_is_what_runs() -> None:
-    done = aarch64.run("python3", "-c", "import edgebench; print(edgebench.__file__)")
-    assert done.stdout.startswith("/opt/edgebench/")
+def test_the_wheel_and_not_the_checkout_is_what_runs(python: Interpreter) -> None:
+    told = "import edgebench, sys; print('%d.%d' % sys.version_info[:2], edgebench.__file__)"
+    done = aarch64.run("-c", told, python=python)
+    assert done.stdout.startswith(f"{python.version} {python.site}/edgebench/"), done.stderr
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_runtime_gives_the_right_answers(backend: str, doctor: Any) -> None:
+def test_a_runtime_gives_the_right_answers(backend: str, doctor: Any, python: Interpreter) -> None:
     """A small convolution, held against the fp32 reference by the run itself."""
     (state,) = (row for row in doctor["backends"] if row["name"] == backend)
     assert state["status"] == "ready", state
-    folder = aarch64.BUILD / f"cache/run-{backend}"
+    for record in _measured(f"{backend}-{python.version}", python, "--backend", backend):
+        _assert_right(record)
+
+
+def test_quantised_kernels_give_the_right_answers(python: Interpreter) -> None:
+    """ONNX Runtime's int8 of Arm, static and dynamic: convolutions and a matrix product."""
+    precisions = ("int8-static", "int8-dynamic")
+    found = _measured(
+        f"int8-{python.version}", python, "--set", f"precision={','.join(precisions)}"
+    )
+    assert [record["cell"]["variant"]["precision"] for record in found] == sorted(
+        precisions, reverse=True
+    )
+    for record in found:
+        _assert_right(record)
+
+
+def _measured(name: str, python: Interpreter, *options: str) -> list[Any]:
+    """The rows of a run of the small convolution, sorted by precision, the last first."""
+    folder = aarch64.CACHE / f"run-{name}"
     folder.mkdir(exist_ok=True)
     convolution(1).write(folder)
     (model,) = folder.glob("*.onnx")
     for old in folder.rglob("*.jsonl"):
         old.unlink()
-    where = f"/cache/run-{backend}"
     done = aarch64.run(
-        *(
-            "python3",
-            "-m",
-            "edgebench",
-            "run",
-            "--model",
-            f"{where}/{model.name}",
-            "--backend",
-            backend,
-        ),
-        *(
-            "--set",
-            "threads=1",
-            "--replicates",
-            "1",
-            "--slice",
-            "300ms",
-            "--timeout",
-            "600s",
-            "--out",
-            where,
-        ),
+        *("-m", "edgebench", "run", "--model", str(model), "--out", str(folder), *options),
+        *("--set", "threads=1", "--replicates", "1", "--slice", "300ms", "--timeout", "600s"),
+        python=python,
         time_out_s=1200,
     )
-    (file,) = folder.rglob("*.jsonl")
-    record = json.loads(file.read_text().splitlines()[0])
+    lines = [line for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert lines, done.stderr[-1000:]
+    return sorted(map(json.loads, lines), key=lambda record: record["cell"]["variant"]["precision"], reverse=True)  # fmt: skip
+
+
+def _assert_right(record: Any) -> None:
     reasons = [reason["code"] for reason in record.get("reasons", [])]
-    assert record["status"] == "ok", (reasons, done.stderr[-500:])
+    assert record["status"] == "ok", reasons
     assert not {"outputs_differ", "wrong_outputs"} & set(reasons), reasons
 
 
-def test_the_core_tests_pass() -> None:
-    """The project's own tests, run by the wheel's packages; what fails must be the emulator's fault by name."""
+def test_the_core_tests_pass(python: Interpreter) -> None:
+    """The project's own tests on the wheel; what fails must be the emulator's fault by name."""
+    suites = SUITES if python is DEBIAN else SUITES_OF_OLDER
     done = aarch64.run(
-        *(
-            "env",
-            "PYTHONPATH=/opt/edgebench:/checkout",
-            "python3",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-        ),
-        *("-m", "not slow and not downloads and not kernel and not aarch64", *SUITES),
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "/checkout", "-c", "/checkout/pyproject.toml"),
+        *("-m", _MARKS, *(f"/checkout/tests/{suite}" for suite in suites)),
+        python=python,
+        more_path="/checkout",
         time_out_s=1500,
-    )
+    )  # fmt: skip
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     mine = [name for name in failed if not any(part in name for part in EMULATORS_FAULT)]
     assert mine == [], done.stdout[-3000:]
     assert re.search(r"\d+ passed", done.stdout), (done.stdout + done.stderr)[-2000:]
+
+
+@pytest.mark.downloads
+def test_int8_is_as_good_as_on_this_machine() -> None:
+    """The same files and items: what the table of docs/hardware.md has, of the small models."""
+    _require(DEBIAN)
+    for each in int8_quality.comparisons(int8_quality.SMALL):
+        assert abs(each.aarch64 - each.x86) <= 1 / each.items, each
+
+
+@pytest.mark.downloads
+def test_quick_gives_the_answers_that_it_gives_here(quick_under_way: Future[list[str]]) -> None:
+    """Every cell of the suite, the same prepared files: quality within what single items weigh."""
+    assert quick_under_way.result() == []

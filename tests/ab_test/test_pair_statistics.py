@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from edgebench.ab_test.pair_statistics import (
     Block,
-    clopper_pearson,
     cpu_change,
     estimate,
     wall_change,
@@ -31,6 +30,7 @@ from edgebench.ab_test.verdict import (
     judge_canary,
     overall,
 )
+from tests.exact_shares import clopper_pearson
 
 RECORDED = Path(__file__).parents[1] / "data" / "gate" / "recorded_pairs.csv.gz"
 TOLERANCE = Tolerance()

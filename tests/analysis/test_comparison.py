@@ -88,12 +88,19 @@ def test_every_cell_that_may_not_be_compared_says_why() -> None:
     other = make.record().effective
     assert other is not None
     bf16 = msgspec.structs.replace(other, precision="bf16")
+    model = make.record().model
+    assert model is not None
+    of_now = msgspec.structs.replace(model, precision="int8-static", recipe="u8s8-groups/2")
     pairs = {
         "inputs_differ": pair("a", inputs_sha256="e" * 64),
         "effective_precision_differs": pair("b", effective=bf16),
+        "recipe_differs": pair("b2", model=of_now),
         "quality_metric_differs": pair("c", quality=make.quality(metric="f1")),
         "not_ranked": pair("d", quality=make.quality(0.1)),
     }
+    before = msgspec.structs.replace(of_now, recipe="")  # of an edgebench that did not tell it
+    first, second = pairs["recipe_differs"]
+    pairs["recipe_differs"] = (changed(first, model=before), second)
     broken = make.record({"precision": "e"})
     pairs["not_ok"] = (broken, make.failed({"precision": "e"}, "crashed", "SIGSEGV"))
     old = make.record({"precision": "f"})

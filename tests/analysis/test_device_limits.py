@@ -67,6 +67,7 @@ def test_too_few_samples_for_a_percentile_keep_no_limit_on_it() -> None:
     assert reason == Reason(
         code="limit_unknown",
         message="latency.p99 is unknown, and the device's limit is latency.p99 <= 1.00 s",
+        data={"metric": "latency.p99", "limit": "latency.p99 <= 1.00 s"},
     )
 
 

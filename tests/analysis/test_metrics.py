@@ -12,7 +12,16 @@ from edgebench.analysis.limits import UNITS, parse_limit
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
-from edgebench.record import Company, CurvePoint, Energy, Memory, Paced, Stream, Sustained
+from edgebench.record import (
+    Company,
+    CurvePoint,
+    Energy,
+    Instructions,
+    Memory,
+    Paced,
+    Stream,
+    Sustained,
+)
 from edgebench.render.number_format import quantity
 from tests.records import generating, record, replicate, samples
 
@@ -65,6 +74,10 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         recovery_ns=10**6,
     )
     made = generating(tokens=100).generate
+    instructions = [
+        Instructions(source="perf_event", count=900, inferences=3),
+        Instructions(source="callgrind", count=305, inferences=1),
+    ]
     each = [
         replicate(
             i,
@@ -75,6 +88,7 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             company=company,
             sustained=sustained,
             generate=made,
+            instructions=instructions,
         )
         for i in range(3)
     ]

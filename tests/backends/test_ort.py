@@ -61,14 +61,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
 def test_first_kind_of_device_is_taken_where_none_is_named(installed: list[Any]) -> None:
     installed += [device("cpu"), device("gpu")]
     options = Options()
-    assert plugins.add_plugin(options, "openvino-ep", {}, None) == "gpu"
+    assert plugins.add_plugin(options, "openvino-ep", {}, {}) == "gpu"
     assert options.added[0][0] == [installed[2]]
 
 
 def test_named_device_is_taken_and_full_precision_is_asked_for(installed: list[Any]) -> None:
     installed += [device("cpu"), device("gpu")]
     options = Options()
-    assert plugins.add_plugin(options, "openvino-ep", {"cache_dir": "x"}, "cpu") == "cpu"
+    assert (
+        plugins.add_plugin(options, "openvino-ep", {"cache_dir": "x"}, {"device": "cpu"}) == "cpu"
+    )
     ((_, given),) = options.added
     assert given["cache_dir"] == "x"
     assert given["load_config"] == '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'
@@ -76,16 +78,16 @@ def test_named_device_is_taken_and_full_precision_is_asked_for(installed: list[A
 
 def test_absent_device_is_refused(installed: list[Any]) -> None:
     with pytest.raises(UnsupportedError, match="openvino-ep finds no device here"):
-        plugins.add_plugin(Options(), "openvino-ep", {}, None)
+        plugins.add_plugin(Options(), "openvino-ep", {}, {})
     installed.append(device("cpu"))
     with pytest.raises(UnsupportedError, match=r"finds no npu here \(only cpu\)"):
-        plugins.add_plugin(Options(), "openvino-ep", {}, "npu")
+        plugins.add_plugin(Options(), "openvino-ep", {}, {"device": "npu"})
 
 
 def test_refused_options_are_told(installed: list[Any]) -> None:
     installed.append(device("cpu"))
     with pytest.raises(UnsupportedError, match="openvino-ep refuses its options: no such key"):
-        plugins.add_plugin(Options("no such key\nat line 3"), "openvino-ep", {"a": "b"}, None)
+        plugins.add_plugin(Options("no such key\nat line 3"), "openvino-ep", {"cache_dir": "b"}, {})
 
 
 def test_library_that_cannot_be_loaded_is_told(
@@ -96,7 +98,7 @@ def test_library_that_cannot_be_loaded_is_told(
 
     monkeypatch.setattr(ort, "register_execution_provider_library", fail)
     with pytest.raises(UnsupportedError, match=r"cannot be loaded: libcuda\.so\.1"):
-        plugins.add_plugin(Options(), "openvino-ep", {}, None)
+        plugins.add_plugin(Options(), "openvino-ep", {}, {})
 
 
 def test_absent_package_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +106,7 @@ def test_absent_package_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -
         plugins.PLUGINS, "qnn", plugins.Plugin("onnxruntime-qnn", "no_such_module", "QNN")
     )
     with pytest.raises(UnsupportedError, match="qnn is not installed") as raised:
-        plugins.add_plugin(Options(), "qnn", {}, None)
+        plugins.add_plugin(Options(), "qnn", {}, {})
     assert raised.value.fix == "pip install onnxruntime-qnn (beside onnxruntime)"
 
 

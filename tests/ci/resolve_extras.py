@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"jetson": re.compile(r"^(tensorrt|nvidia-tensorrt)\b", re.MULTILINE)}
 #: For developers and tests, on their own machines.
 DEVELOPMENT = {"coverage", "dev", "docs", "test"}
-#: Built where it is installed: there are no wheels to resolve.
-FROM_SOURCE = {"llama-cpp"}
+#: Built where it is installed, or a part of it (of ExecuTorch's, antlr4): there are no wheels to resolve.
+FROM_SOURCE = {"llama-cpp", "executorch"}
 
 
 @dataclass(frozen=True)

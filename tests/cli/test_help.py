@@ -56,6 +56,12 @@ def test_help_fits_80_columns(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_cuts_no_sentence(words: tuple[str, ...]) -> None:
+    described = [line for line in _help(words).splitlines() if not line.startswith("Usage:")]
+    assert [line for line in described if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_option_has_help(words: tuple[str, ...]) -> None:
     command: click.Command = cli
     for name in words:

@@ -64,7 +64,7 @@ def demo_block(text: str) -> list[str]:
 
 def test_a_workload_says_what_a_user_needs(folder: Path) -> None:
     lines = demo_block(run("workloads", "--workloads", str(folder)))
-    labelled = {line[2:13].strip(): line[14:] for line in lines if line[2] != " "}
+    labelled = {line[2:13].strip(): line[17:] for line in lines if line[2] != " "}
     assert labelled["task"] == "voice_activity"
     assert labelled["quality"] == "auc >= 0.95, f1, loss <= 0.1"
     assert labelled["variants"] == "4: precision fp32, int8-dynamic; threads 1, 2"
@@ -107,7 +107,7 @@ def test_backends_say_whether_they_can_be_used(monkeypatch: pytest.MonkeyPatch) 
     assert (broken["status"], broken["version"]) == ("broken", None)
     text = run("backends")
     assert "broken: its library is missing" in text
-    assert "fix         pip install it" in text
+    assert "fix            pip install it" in text
 
 
 def test_devices_are_this_machine_and_the_inventory(folder: Path) -> None:
@@ -122,7 +122,7 @@ def test_devices_are_this_machine_and_the_inventory(folder: Path) -> None:
     here, mine = rows("devices", "--devices", str(inventory))
     assert here["entry"] == "mine"
     assert (mine["name"], mine["detected"]) == ("mine", False)
-    assert f"match       machine {machine}" in run("devices", "--devices", str(inventory))
+    assert f"match          machine {machine}" in run("devices", "--devices", str(inventory))
 
 
 @pytest.mark.parametrize("what", ["workloads", "backends", "devices"])

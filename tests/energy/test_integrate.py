@@ -204,6 +204,16 @@ def test_a_failed_read_of_a_counter_loses_nothing() -> None:
     assert found.gaps > 0
 
 
+def test_a_long_read_of_a_counter_dates_its_ticks_worse() -> None:
+    """A value is of some moment within its read: 8 ms at 20 W, as ticks are far apart, at two edges."""
+    quick = counter(10, 0.1)
+    slow = [s._replace(start_ns=s.start_ns - 4_000_000, end_ns=s.end_ns + 4_000_000) for s in quick]
+    one, other = (known(integrate(each, COUNTER, 3 * S, 9 * S)) for each in (quick, slow))
+    assert other.energy_j == one.energy_j
+    more_j = other.uncertainty.edge_j - one.uncertainty.edge_j
+    assert more_j == pytest.approx(2 * (2 / 3) ** 0.5 * 20 * 0.008 / 2, rel=0.01)
+
+
 def test_an_empty_window_is_refused() -> None:
     assert refused(integrate(power(lambda _: 1.0), POWER, S, S)).reason == "window_too_short"
     assert refused(integrate([], POWER, S, 3 * S)).reason == "read_failed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,6 +16,7 @@ import pytest
 
 from edgebench.fleet import board_runs, board_tasks
 from edgebench.fleet.board_runs import (
+    BoardRun,
     BoardState,
     journal_path,
     keep_journal,
@@ -165,6 +167,38 @@ def test_hot_board_waits_and_busy_board_is_asked_again(tmp_path: Path) -> None:
     assert states["a"].state == "done"
     assert board.starts == 1
     assert board.asked[1:4] == ["poll", "poll", "poll"]
+
+
+def test_each_state_of_a_board_is_a_line_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown as often as the board is asked, so that no state is missed."""
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"x" * (board_tasks.CHUNK_BYTES * 2))
+    board = StandIn(heat=[80.0], busy=1)
+    lines: list[str] = []
+    journal = new_journal([Board(name="a", cool_to_c=55.0)], [], {"m.onnx": model})
+    calls = Shelf({"a": board})
+    boards = BoardRun(Board(name="a", cool_to_c=55.0), journal, calls, tmp_path, threading.Event())
+    answer = board.answer
+
+    def watched(task: Callable[..., Answer], *values: Any) -> Answer:
+        lines.append(board_line(boards.shown))
+        return answer(task, *values)
+
+    monkeypatch.setattr(board, "answer", watched)
+    boards.run()
+    expected = [
+        "a: waiting",
+        "a: sending: m.onnx: 0 %",
+        "a: sending: m.onnx: 50 %",
+        "a: hot, 80 C: waiting for 55 C",
+        "a: busy, 10 rows: another run",
+        "a: running, 10 rows: started",
+        "a: fetching, 10 rows: x",
+    ]
+    assert [line for line in dict.fromkeys(lines) if line in expected] == expected
+    assert board_line(boards.shown) == "a: done, 10 rows"
 
 
 def test_run_that_always_dies_is_given_up_with_its_last_words(tmp_path: Path) -> None:

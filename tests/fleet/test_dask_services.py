@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from edgebench.errors import UsageError
-from edgebench.fleet.dask_services import NAME_TAKEN_S, Attempts
+from edgebench.fleet.dask_services import NAME_TAKEN_S, Attempts, quieten
+
+
+def test_what_may_differ_between_boards_is_no_warning_of_dask() -> None:
+    """Python and numpy may; Dask would print a table of them over the live view."""
+    pytest.importorskip("distributed", reason="needs the extra fleet")
+    with warnings.catch_warnings(record=True) as caught:
+        quieten()
+        warnings.warn("Mismatched versions found\n\n+-----+", UserWarning, stacklevel=1)
+    assert caught == []
 
 
 def wrapped(cause: Exception) -> RuntimeError:

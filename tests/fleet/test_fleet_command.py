@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from edgebench.api.fleet_request import planned, reopened
 from edgebench.errors import EdgebenchError
-from edgebench.fleet.fleet_file import Board, load_fleet
-from edgebench.fleet.ssh_workers import ssh_command, start_workers
+from edgebench.fleet.certificates import make_certificates
+from edgebench.fleet.fleet_file import load_fleet
 from edgebench.store import read_records
 from tests.analysis.test_commands import code, run
 from tests.perf.overhead import tiny_model
@@ -96,22 +97,20 @@ def test_worker_refuses_an_open_network_and_tls_without_certificates(here: Path)
     assert "not a valid name" in refused("fleet", "worker", "tls://desk:8786", "--device", "../a")
 
 
-def test_workers_start_over_the_users_own_ssh(here: Path) -> None:
-    said: list[str] = []
-    ran: list[list[str]] = []
-
-    def spawn(command: list[str], **_: object) -> object:
-        ran.append(command)
-        return object()
-
-    boards = [Board(name="a"), Board(name="b", ssh="user@b", python="/v/bin/python")]
-    start_workers(boards, "tls://desk:8786", "certs", False, said.append, spawn)  # type: ignore[arg-type]
-    assert said[0].startswith("a: start it on the board: edgebench fleet worker tls://desk:8786")
-    assert ran[0][-2] == "user@b"
-    assert ran[0][-1].startswith("/v/bin/python -c ")
-    assert ran[0][-1].endswith(" edgebench fleet worker tls://desk:8786 --device b --certs certs")
-    with pytest.raises(EdgebenchError, match="is not a host for ssh"):
-        ssh_command(Board(name="b", ssh="-oProxyCommand=x"), [])
+def test_expired_certificates_are_one_line_of_every_command_and_nothing_is_begun(
+    here: Path,
+) -> None:
+    long_ago = datetime.now(timezone.utc) - timedelta(days=400)
+    make_certificates(here / "certs", days=365, now=long_ago)
+    (here / "fleet.yaml").write_text(
+        "scheduler: tls://desk:8786\ncerts: certs\nboards: [{name: a}]\n"
+    )
+    said = "certs/fleet-ca.pem: the certificate expired on "
+    assert said in refused("fleet", "up")
+    assert said in refused("fleet", "run")
+    worker = ("fleet", "worker", "tls://desk:8786", "--device", "a", "--certs", here / "certs")
+    assert said in refused(*worker)
+    assert not list(here.glob("results/*.fleet.json"))
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def ensure() -> Path:
         require()
         install(PACKAGES)
         _build()
+    require_to_boot()
     return BUILD
 
 
@@ -98,6 +99,13 @@ def require() -> None:
     require_debian()
     require_root()
     require_commands(("gcc", "make", "apt-get", "dpkg-deb"))
+
+
+def require_to_boot() -> None:
+    """Raises CannotRun where this machine cannot run what was built."""
+    require_machine("x86_64")
+    require_root()
+    require_commands(("dtc",))
 
 
 def is_built() -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kernel.guest import jetson_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
 from tests.kernel.guest.registry import CHECKS
-from tests.kernel.kernel_image import HERE, is_built, require
+from tests.kernel.kernel_image import HERE, is_built, require, require_to_boot
 from tests.kernel.requirements import CannotRun
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -22,8 +22,9 @@ def booted(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
 
     from tests.kernel.boot import boot
 
-    if not is_built():
-        pytest.skip(_why_not_built())
+    missing = _missing()
+    if missing:
+        pytest.skip(missing)
     chosen = {
         item.callspec.params["board"] for item in request.session.items if hasattr(item, "callspec")
     }
@@ -42,12 +43,13 @@ def booted(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
     return answers
 
 
-def _why_not_built() -> str:
+def _missing() -> str:
+    """What keeps the boards from booting; empty where they can."""
     try:
-        require()
+        (require_to_boot if is_built() else require)()
     except CannotRun as why:
         return str(why)
-    return "the kernel is not built: make test-kernel"
+    return "" if is_built() else "the kernel is not built: make test-kernel"
 
 
 @pytest.mark.parametrize(("board", "check"), CASES)

@@ -62,3 +62,18 @@ def test_the_target_ends_with_a_code_of_its_own(
         said
         == "test-kernel cannot run here: needs a machine of the kind x86_64, and this one is riscv64\n"
     )
+
+
+def test_a_kernel_that_is_built_needs_root_and_the_compiler_of_trees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernel_image, "is_built", lambda: True)
+    monkeypatch.setattr(kernel_image, "require_machine", lambda _: None)
+    monkeypatch.setattr(kernel_image, "require_root", lambda: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert kernel_image.main() == CANNOT_RUN
+    monkeypatch.setattr(kernel_image, "require_root", lambda: require_root(user=1000))
+    assert kernel_image.main() == CANNOT_RUN
+    dtc, root = capsys.readouterr().err.splitlines()
+    assert "the commands dtc, which are not on the PATH" in dtc
+    assert "needs root" in root

@@ -14,7 +14,7 @@ from edgebench.errors import UsageError
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.replicate.company_blocks import MIN_PAIRS, Companions, in_company, plan
 from edgebench.measure.worker_messages import Companion
-from edgebench.planning.synthetic_load import parse_companion
+from edgebench.planning.companion_loads import parse_companion
 from edgebench.record import Company
 from edgebench.record_validation import replicate_findings
 from edgebench.render.table_wording import remarks

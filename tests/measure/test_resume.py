@@ -58,6 +58,7 @@ OTHERS = {
     "together": None,
     "companions": "cpu:2",
     "cool_to": "60",
+    "profile": None,
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 

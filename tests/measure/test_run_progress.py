@@ -8,7 +8,7 @@ from edgebench.api.progress import LINE_EVERY_S, LineWatcher, describe, look_tex
 from edgebench.assets import download_progress as downloads
 from edgebench.measure.runner import Outlook
 from edgebench.measure.wait_for_quiet import Quiet
-from edgebench.record import Memory, Quality
+from edgebench.record import Memory, Quality, Reason
 from tests.measure.test_runner import target
 from tests.records import record, replicate, samples
 
@@ -140,3 +140,25 @@ def waiting(found: list[str], said: list[str], limit_s: float = 60.0) -> tuple[Q
         return next(looks)
 
     return Quiet(limit_s, said.append, look, clock), clock
+
+
+def test_cells_that_one_reason_leaves_out_are_told_once_a_backend() -> None:
+    """Seen: 24 lines that a runtime is not installed."""
+    said: list[str] = []
+    watcher = LineWatcher(Clock(), said.append)
+    missing = [Reason(code="backend_not_installed", message="not installed")]
+    for backend in ("a", "b"):
+        for threads in (1, 2, 4):
+            watcher.completed(
+                record(
+                    {"threads": threads},
+                    status="unsupported",
+                    reasons=missing,
+                    replicates=[],
+                    backend=backend,
+                )
+            )
+    watcher.completed(record({"threads": 1}))
+    assert [line.split(":")[0] for line in said] == ["unsupported", "unsupported", "done"]
+    assert "not installed" in said[0]
+    assert "/b/" in said[1]

@@ -178,3 +178,86 @@ def test_quantising_one_map_leaves_the_ranges_of_the_next() -> None:
     quantize.quantize_units(source, ranges, names)
     assert ranges == before
     assert quantize.quantize_units(source, ranges, names[:1]).SerializeToString() == first
+
+
+def recurrent() -> Any:
+    """An LSTM behind a matrix product."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.RandomState(3)
+    shapes = {"w": (1, 32, 8), "r": (1, 32, 8), "m": (8, 8)}
+    constants = [
+        numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "m"], ["y"], name="product"),
+        helper.make_node("LSTM", ["y", "w", "r"], ["z"], name="memory", hidden_size=8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 1, 8])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [4, 1, 1, 8])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def sequences(count: int) -> Iterator[dict[str, Any]]:
+    rng = np.random.RandomState(1)
+    for _ in range(count):
+        yield {"x": rng.normal(0, 1, (4, 1, 8)).astype(np.float32)}
+
+
+def of_recurrent(groups: dict[str, Any]) -> Any:
+    source = quantize.quantizable(recurrent(), RECIPES["u8s8/1"])
+    ranges = quantize.ranges_of(source, sequences(8), CalibrationSpec())
+    return quantize.quantize_mixed(source, ranges, a_map(groups=groups))
+
+
+def test_what_runs_in_dynamic_int8_counts_for_the_hash_and_only_where_there_is_any() -> None:
+    assert a_map().precision != a_map(groups={"Conv_0": "int8", "Gemm_4": "int8-dynamic"}).precision
+    assert "1 in int8-dynamic" in map_text(a_map(groups={"Gemm_4": "int8-dynamic"}))
+
+
+@pytest.mark.parametrize(
+    ("groups", "operators"),
+    [
+        ({"memory": "int8-dynamic"}, {"DynamicQuantizeLSTM", "MatMul"}),
+        ({"product": "int8-dynamic"}, {"MatMulInteger", "LSTM"}),
+        ({"product": "int8", "memory": "int8-dynamic"}, {"DynamicQuantizeLSTM", "QuantizeLinear"}),
+    ],
+)
+def test_groups_are_quantised_at_run_time_beside_others(
+    groups: dict[str, Any], operators: set[str]
+) -> None:
+    import onnxruntime as ort
+
+    made = of_recurrent(groups)
+    assert operators <= {node.op_type for node in made.graph.node}
+    [item] = sequences(1)
+    [known], [found] = (
+        ort.InferenceSession(each.SerializeToString()).run(None, item)
+        for each in (recurrent(), made)
+    )
+    assert 0 < np.abs(known - found).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ({"memory": "int8"}, "recurrent layer 'memory' in int8"),
+        ({"memorie": "int8-dynamic"}, r"names 'memorie'.*did you mean 'memory'"),
+    ],
+)
+def test_a_group_has_the_precisions_that_its_kernels_have(
+    groups: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        of_recurrent(groups)
+
+
+def test_a_convolution_is_not_quantised_at_run_time() -> None:
+    with pytest.raises(UsageError, match="int8-dynamic, which is for MatMul and LSTM alone"):
+        mixed(a_map(groups={frozen().graph.node[0].name or "Conv_0": "int8-dynamic"}))

@@ -23,6 +23,7 @@ REGISTRIES = {
 }
 #: Stems that two files have, and why that does not mislead.
 TWICE = {
+    "executorch": "the backend, and the reader of its tool: both folders are registries by name",
     "frontier": "the command, and what it prints",
     "pick": "the command, and what it prints",
 }

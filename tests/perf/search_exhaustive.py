@@ -21,7 +21,7 @@ from edgebench.models.quantization_recipes import JOINERS
 from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.search import explore as exploring
 from edgebench.search.candidates import Draft
-from edgebench.search.group_costs import joined, tradeoff_of
+from edgebench.search.group_costs import tradeoff_of
 from edgebench.search.requirements import requirements_of
 from edgebench.search.run_search import CALIBRATIONS, fp32_cell, request_of
 from edgebench.search.search_messages import Candidate, ExploreJob
@@ -55,7 +55,7 @@ def every_map(it: exploring.Explorer) -> Iterator[Draft]:
     groups = [unit.name for unit in it.source.units.groups]
     for size in range(1, len(groups) + 1):
         for chosen in combinations(groups, size):
-            yield Draft(joined(it.source.units, chosen, JOINERS), "all")
+            yield Draft(it.source.units.joined(chosen, JOINERS), "all")
 
 
 def best(found: list[Candidate], times: dict[str, float]) -> Candidate:

@@ -66,10 +66,10 @@ def test_terminal_marks_every_modelled_number(shelf: tuple[Path, Path]) -> None:
     known, new = shelf
     result = run("predict", known, "--device", new)
     assert code(result) == 0
-    lines = [line for line in result.output.splitlines() if line.startswith("  ~ ort")]
+    lines = [line for line in result.output.splitlines() if line.startswith("~ ")]
     assert "modelled, not measured" in result.output
     assert len(lines) == CELLS - NEW_RAN
-    assert all(" ~" in line[4:] for line in lines)
+    assert all(" ~" in line[2:] for line in lines)
 
 
 def test_two_known_devices_give_values_and_say_why_there_is_no_interval(

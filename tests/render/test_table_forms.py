@@ -26,7 +26,10 @@ from edgebench.export.columns import columns_of
 from edgebench.record import Energy, Limit, Paced, Record, StateCheck, encode
 from edgebench.render import console, table_formats
 from edgebench.render.table_wording import device_line
+from edgebench.store import iter_records
 from tests.records import MIB, failed, offline, quality, record, replicate, samples
+
+REFERENCE = sorted((Path(__file__).parents[2] / "results" / "reference").glob("*.jsonl"))
 
 
 def variant(precision: str, threads: int = 1) -> dict[str, Scalar]:
@@ -135,10 +138,11 @@ def test_an_unsupported_variant_that_nothing_mends_says_why_in_one_line() -> Non
 def test_table_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
     text = " ".join(shown(realistic()).split())
     assert "deploy int8-static threads=2 (not to be believed yet): p50 2.3" in text
-    assert "the machine was busy: before the run, load, 0.8 per core; fastest of 4" in text
+    assert "the machine was busy: before the run, load, 0.8 per core" in text
     assert "slower than fp32: it takes 2.1" in text
     assert "not reached" not in text
     whole = " ".join(shown(realistic(), verbose=True).split())
+    assert "load, 0.8 per core; fastest of 4" in whole
     assert "not good enough: int8-static threads=1" in whole
     assert "±2% not reached: int8-static threads=2 ±7." in whole
     assert "energy unavailable: no_sensor (no power sensor was found)" in text
@@ -152,6 +156,19 @@ def test_the_deploy_line_is_the_first_of_its_block_and_names_the_floor_above_it(
     title = next(place for place, line in enumerate(lines) if line.startswith("image-class"))
     assert lines[title].endswith(" · accuracy>=0.85")
     assert lines[title + 1].startswith("deploy int8-static threads=2")
+
+
+@pytest.mark.parametrize("file", REFERENCE, ids=lambda file: file.stem)
+def test_the_deploy_line_is_followed_by_one_line_of_doubt_at_most(file: Path) -> None:
+    """Below the names of several runs, which are long, it is shorter; --verbose has all of it."""
+    lines = shown(list(iter_records(file))).splitlines()
+    starts = [at for at, line in enumerate(lines) if line.startswith("deploy ")]
+    assert starts
+    for at in starts:
+        head = next(i for i in range(at + 1, at + 9) if lines[i].startswith("  variant"))
+        doubt = [line for line in lines[at + 1 : head] if not line.startswith("  ")]
+        assert len(doubt) <= 1
+        assert head - at <= 3, "a headline of two lines and a doubt of one at most"
 
 
 def test_rows_that_compete_stand_above_those_that_are_struck_each_by_speed() -> None:

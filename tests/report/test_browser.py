@@ -697,6 +697,23 @@ def test_paper_gets_all_rows_in_light_colours(page: Open, tmp_path: Path) -> Non
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("kind", ["reference", "decoders"])
+def test_paper_cuts_no_table(page: Open, kind: str) -> None:
+    opened = page(kind, viewport={"width": 718, "height": 1000})  # A4 within its margins
+    opened.emulate_media(media="print")
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.wait_for_function("document.querySelectorAll('.plot.coming').length === 0")
+    cut = opened.evaluate(
+        "[...document.querySelectorAll('#rows table, #decoders table')].filter(e => e.checkVisibility()"
+        " && e.getBoundingClientRect().right > 718).map(e => e.innerText.slice(0, 60))"
+    )
+    assert cut == []
+    names = opened.locator("#table button.name").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect().height)"
+    )
+    assert max(names) < 40, "a name in more than two lines"
+
+
 def test_table_shows_fifty_rows_per_page(page: Open) -> None:
     opened = page("many")
     opened.select_option("#group", "-1")

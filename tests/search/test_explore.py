@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -213,12 +213,82 @@ def test_the_next_recipe_is_taken_where_the_quantizer_fails(
 ) -> None:
     real = quantize.quantize_units
 
-    def failing(source: Any, ranges: Any, names: Any) -> Any:
+    def failing(source: Any, ranges: Any, names: Any, dynamic: Any) -> Any:
         if source.recipe.name == "u8s8-wide/1":
             raise KeyError("a tensor without a range")
-        return real(source, ranges, names)
+        return real(source, ranges, names, dynamic)
 
     monkeypatch.setattr(quantize, "quantize_units", failing)
     asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"])
     found = explore.explored_by_any(asked, lambda step: None)
     assert {each.map.recipe for each in found.candidates} == {"u8s8/1"}
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_a_stopped_exploration_goes_on_where_it_was(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(step: str) -> None:
+        if step.startswith("damage of group 2"):
+            raise KeyboardInterrupt
+
+    measured: list[int] = []
+    real = explore.Explorer._damage_of
+
+    def counting(it: Any, ranges: Any, names: Any) -> float:
+        measured.append(len(names))
+        return real(it, ranges, names)
+
+    monkeypatch.setattr(explore.Explorer, "_damage_of", counting)
+    with pytest.raises(KeyboardInterrupt):
+        explore.explored_by_any(exploring(job), stopping)
+    assert measured == [2, 2, 1]  # two ways to calibrate, then the first group
+    journal = Path(exploring(job).journal)
+    with journal.open("ab") as file:
+        file.write(b'[["damage", "cut o')  # a line that the stop cut off
+
+    again = msgspec.structs.replace(exploring(job), resume=True)
+    found = explore.explored_by_any(again, lambda step: None)
+    assert measured == [2, 2, 1, 1]  # the second group alone
+    assert all(unit.damage is not None for unit in found.units)
+    lines = journal.read_bytes().splitlines()
+    assert all(msgspec.json.decode(line) for line in lines)
+
+    whole = explore.explored_by_any(again, lambda step: None)
+    assert len(measured) == 4
+    assert [each.map for each in whole.candidates] == [each.map for each in found.candidates]
+    assert {each.damage for each in whole.candidates} == {each.damage for each in found.candidates}
+
+    explore.explored_by_any(exploring(job), lambda step: None)
+    assert len(measured) == 8  # without --resume everything is measured anew
+
+
+class Photos(Agreement):
+    """Whose further draws show the same pictures again."""
+
+    draws: ClassVar = ""
+    test_draws: ClassVar = "the same pictures again"
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_draws_of_the_same_sources_are_tested_on_and_never_tuned_on(job: PrepareJob) -> None:
+    photos = msgspec.structs.replace(job, task=f"{__file__}:Photos")
+    found = explore.explored_by_any(
+        msgspec.structs.replace(exploring(photos, floor=0.9)), lambda step: None
+    )
+    assert found.tuning_items == 0
+    assert found.fp32_tuning == {}
+    told = verify.verify(
+        VerifyJob(
+            prepare=photos,
+            demands=[Demand(metric="agreement", limit=0.97, better="higher")],
+            precisions=["int8-static"],
+            confidence=0.95,
+            threads=1,
+            time_s=30.0,
+        ),
+        lambda step: None,
+    )
+    [verdict] = told.verdicts
+    assert verdict.items > 60 or not verdict.held
+    assert "the same pictures again" in verdict.tested_on or not verdict.held

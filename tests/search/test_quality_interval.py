@@ -61,6 +61,7 @@ def test_no_change_in_few_items_is_no_proof_of_none() -> None:
     assert told.change == 0
     assert told.low < -0.01  # the rule of three: 3 / 240
     assert interval([found] * 4, 0.95).low == pytest.approx(told.low / 4)
+    assert interval([found] * 4, 0.95, same_sources=True).low == pytest.approx(told.low)
 
 
 def test_items_that_a_metric_counts_are_found_by_wrong_answers() -> None:
@@ -73,11 +74,25 @@ def test_items_that_a_metric_counts_are_found_by_wrong_answers() -> None:
     assert ITEMS / 4 * 0.5 <= counted <= ITEMS / 4 * 2
 
 
-def test_draws_narrow_the_interval() -> None:
-    one = Change(change=-0.01, variance=0.0004, degrees=23, items=100, still=False)
-    narrow, wide = interval([one] * 4, 0.95), interval([one], 0.95)
-    assert narrow.change == wide.change == pytest.approx(-0.01)
-    assert (narrow.change - narrow.low) < 0.55 * (wide.change - wide.low)
+def test_draws_of_other_sources_narrow_the_interval() -> None:
+    rng = Random(7)
+    draws = [spread(rng, own=[rng.gauss(0, 0.004) for _ in range(24)]) for _ in range(4)]
+    wide, narrow = interval(draws[:1], 0.95), interval(draws, 0.95)
+    assert narrow.change - narrow.low < 0.8 * (wide.change - wide.low)
+
+
+def test_draws_of_the_same_sources_are_no_further_evidence_of_what_these_have_in_common() -> None:
+    rng = Random(8)
+    own = [rng.gauss(0, 0.004) for _ in range(24)]
+    draws = [spread(rng, own) for _ in range(8)]
+    one, eight = interval(draws[:1], 0.95), interval(draws, 0.95)
+    assert eight.change - eight.low > 0.9 * (one.change - one.low)
+
+
+def spread(rng: Random, own: Sequence[float]) -> Change:
+    """A draw whose blocks add what their source does, and a little of their own."""
+    parts = tuple(value + rng.gauss(0, 0.0002) for value in own)
+    return Change(change=sum(parts), parts=parts, items=100)
 
 
 def test_too_few_sources_give_no_interval() -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from edgebench.api import running, voices
+from edgebench.api import progress_output, running
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
@@ -192,7 +192,7 @@ def searching(
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
         said: list[str] = []
         request = run_search.request_of(params, ["edgebench", "search"])
-        found = run_search.search(request, voices.voice_of(said.append), time.monotonic())
+        found = run_search.search(request, progress_output.voice_of(said.append), time.monotonic())
         return found.report, said
 
     return search
@@ -360,7 +360,7 @@ def test_a_family_shares_one_budget_and_offers_its_best(
         run_search.SearchRequest(name, 100.0, 6, tmp_path, False, [])  # type: ignore[arg-type]
         for name in reports
     ]
-    family = model_family.search_family(requests, voices.voice_of(False), time.monotonic())
+    family = model_family.search_family(requests, progress_output.voice_of(False), time.monotonic())
     assert family.chosen == 1
     assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)
 

@@ -105,6 +105,24 @@ def test_ctrl_c_loses_nothing_and_resume_goes_on(tmp_path: Path, model: str) -> 
 
 
 @pytest.mark.slow
+def test_ctrl_c_while_exploring_keeps_what_was_found(tmp_path: Path, model: str) -> None:
+    asked = ("--model", model, "--task", TASK, *LIMIT, "--budget", "16s")
+    process = start(tmp_path, *asked)
+    end_s = time.monotonic() + 60
+    while not (steps := [*(tmp_path / "out").rglob("*.steps.jsonl")]) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "continue with --resume" in err
+    assert "Traceback" not in err
+    before = steps[0].read_bytes()
+    code, _, err = searched(tmp_path, *asked, "--resume")
+    assert code in (0, 1), err
+    assert steps[0].read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

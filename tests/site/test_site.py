@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgebench.backend import Scalar
 from edgebench.errors import EdgebenchError
 from edgebench.record import encode
 from tests import records as make
@@ -62,6 +63,21 @@ def test_device_page_has_the_newest_row_of_each_cell_and_its_series(
     desk = data(out, f"device-{page}")
     assert [cell["run"] for cell in desk["cells"]] == [f"run-{RUNS - 1:03d}"] * 2
     assert [len(cell["series"][0]["points"]) for cell in desk["cells"]] == [RUNS] * 2
+
+
+def test_device_page_lists_the_fastest_first_and_what_is_unsupported_last(tmp_path: Path) -> None:
+    def variant(threads: int) -> dict[str, Scalar]:
+        return {"precision": "fp32", "threads": threads}
+
+    rows = [
+        make.failed(variant(8), "unsupported_option", "x", status="unsupported", run="a"),
+        make.record(variant(1), p50=2e7, run="a"),
+        make.record(variant(2), p50=1e7, run="a"),
+        make.record(variant(4), p50=5e6, run="a", quality=make.quality(0.5)),
+    ]
+    folder = write(tmp_path / "results", [rows])
+    cells = data(made(folder, tmp_path / "public"), "device-0")["cells"]
+    assert [cell["variant"]["threads"] for cell in cells] == [2, 1, 4, 8]
 
 
 def test_exported_parquet_makes_the_same_index(results: Path, tmp_path: Path) -> None:

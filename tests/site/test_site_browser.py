@@ -36,6 +36,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(DEVICES)
     ]
     more.append(make.record(device=EVIL, run="evil", count=20))
+    more += [
+        make.failed({"threads": threads}, "unsupported_option", "x", status="unsupported",
+                    device=EVIL, run="evil")
+        for threads in (2, 4)
+    ]  # fmt: skip
     (folder / "more.jsonl").write_bytes(b"".join(map(encode, more)))
     out = folder.parent / "public"
     assert code(run("site", folder, "-o", out, "--reports", "none")) == 0
@@ -51,8 +56,8 @@ def opened(site: Path) -> Iterator[Open]:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
 
-        def page(name: str) -> Any:
-            new = browser.new_page()
+        def page(name: str, **context: Any) -> Any:
+            new = browser.new_page(**context)
             new.on("console", lambda message: faults.append(message.text)
                    if message.type in ("error", "warning") else None)  # fmt: skip
             new.on("pageerror", lambda error: faults.append(str(error)))
@@ -104,3 +109,25 @@ def test_name_of_a_device_cannot_act(opened: Open) -> None:
     page.click("#table tbody td:first-child a")
     page.wait_for_selector("html[data-ready]")
     assert page.inner_text("#title") == EVIL
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True}
+
+
+@pytest.mark.parametrize("name", ["index.html", "device.html#0"])
+def test_a_phone_shows_what_to_deploy_without_scrolling_sideways(opened: Open, name: str) -> None:
+    page = opened(name, **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for column in ("deploy", "speed") if name == "index.html" else ("deployment", "p50"):
+        box = page.locator(f'#table tbody td[data-name="{column}"]').first.bounding_box()
+        assert box["x"] + box["width"] <= 390
+
+
+def test_variants_that_a_backend_does_not_support_are_one_line(opened: Open) -> None:
+    page = opened("index.html")
+    page.fill("#search", "onerror")
+    page.click("#table tbody td:first-child a")
+    page.wait_for_selector("html[data-ready]")
+    unable = page.locator("#table tr.unable")
+    assert unable.locator("summary").all_inner_texts() == ["ort: 2 variants unsupported"]
+    assert unable.locator("li").first.is_hidden()

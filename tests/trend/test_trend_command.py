@@ -106,7 +106,9 @@ def test_terminal_draws_the_step_and_lists_the_rest(tmp_path: Path) -> None:
     assert result.output.startswith("1 of 2 series stepped (by date)")
     assert "onnxruntime 1.30.0 -> 1.32.0" in result.output
     assert ":" in result.output
-    assert "without a step" in result.output
+    below = result.output.partition("without a step\n")[2].splitlines()
+    assert below[0] == "desk · image-classification@1 single_stream · latency.p50"
+    assert below[1].startswith("  ort int8 ")
     assert max(map(len, result.output.splitlines())) <= 80
 
 

@@ -6,21 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from edgebench.record import Reason, Replicate
+from edgebench.record import Replicate
+from edgebench.words.reason_words import reason
 
 #: A replicate that looks so and is this many times as fast as those that do not was cheated in.
 MIN_SPEEDUP = 1.5
-CACHING = Reason(
-    code="caching",
-    message="new inputs took far longer than repeated ones: the backend caches results",
-    fix="turn the cache off, since a deployment gets new inputs",
-)
-DEFERRED = Reason(
-    code="outputs_deferred",
-    message="outputs were not complete when the measured call returned: reading them took far "
-    "longer the first time than the second, or gave other values",
-    fix="the backend must force and await its outputs in `run`",
-)
+CACHING = reason("caching")
+DEFERRED = reason("outputs_deferred")
 
 
 def caches(replicates: Sequence[Replicate]) -> bool | None:

@@ -6,6 +6,7 @@ from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
 from edgebench.record import Declared, Reason
 from edgebench.units import format_bytes, format_ns
+from edgebench.words.reason_words import reason
 
 #: Codes of rows that measured well and do not fit their device.
 CODES = frozenset({"limit_missed", "limit_unknown"})
@@ -20,13 +21,10 @@ def missed_limits(row: Row, declared: Declared | None) -> list[Reason]:
             continue
         value = metric.value(row)
         if value is None:
-            message = f"{name} is unknown, and the device's limit is {limit_words(name, limit)}"
-            reasons.append(Reason(code="limit_unknown", message=message))
+            reasons.append(reason("limit_unknown", metric=name, limit=limit_words(name, limit)))
         elif (value > limit) if metric.better == "lower" else (value < limit):
-            message = (
-                f"{_words(metric, value)} misses the device's limit {limit_words(name, limit)}"
-            )
-            reasons.append(Reason(code="limit_missed", message=message))
+            words = _words(metric, value)
+            reasons.append(reason("limit_missed", value=words, limit=limit_words(name, limit)))
     return reasons
 
 

@@ -15,9 +15,9 @@ from edgebench import stats
 from edgebench.analysis.per_row.speculation_rows import speculation_of
 from edgebench.analysis.per_row.turn_rows import turns_of
 from edgebench.analysis.table_types import Generate
+from edgebench.words import unknown_words
 
 Unknown = dict[str, str]
-_ONE_TOKEN = "answers of one token have no interval"
 
 
 def generate_of(
@@ -37,12 +37,12 @@ def generate_of(
     tpot = _spread("tpot", parts, time_per_token, unknown)
     decode = [rate for request in requests if (rate := decode_rate(request)) is not None]
     if not decode:
-        unknown["generate.decode_tokens_per_s"] = _ONE_TOKEN
+        unknown["generate.decode_tokens_per_s"] = unknown_words.ONE_TOKEN
     answers = [count for request in requests for count in request.new_tokens]
     if energy.j_per_inference is None:
-        unknown["generate.j_per_token"] = energy.reason or "energy was not measured"
+        unknown["generate.j_per_token"] = energy.reason or unknown_words.NO_ENERGY
     if parts[0].kv_cache_bytes is None:
-        unknown["generate.kv_cache_bytes"] = "the runtime does not tell"
+        unknown["generate.kv_cache_bytes"] = unknown_words.UNTOLD_BY_RUNTIME
     return Generate(
         ttft_ns=ttft.middle,
         ttft_low_ns=ttft.low,
@@ -123,9 +123,9 @@ def _spread(
     values = [some for some in values if some]
     spread = _Spread([median_low(some) for some in values], [ns for some in values for ns in some])
     if spread.middle is None:
-        unknown[f"generate.{name}_ns"] = _ONE_TOKEN
+        unknown[f"generate.{name}_ns"] = unknown_words.ONE_TOKEN
     if spread.low is None:
-        why = f"an interval needs 2 replicates, there are {len(spread.each)}"
+        why = unknown_words.few_replicates(len(spread.each))
         unknown[f"generate.{name}_low_ns"] = unknown[f"generate.{name}_high_ns"] = why
     return spread
 
@@ -134,5 +134,7 @@ def _percentile(steps: Sequence[int], permille: int, name: str, unknown: Unknown
     needed = stats.min_samples(permille)
     if len(steps) >= needed:
         return stats.percentile(steps, permille)
-    unknown[f"generate.interval_{name}_ns"] = f"needs {needed} intervals, there are {len(steps)}"
+    unknown[f"generate.interval_{name}_ns"] = unknown_words.few_samples(
+        needed, len(steps), "intervals"
+    )
     return None

@@ -9,8 +9,10 @@ import msgspec
 from edgebench.analysis.table_types import Generate, Row, Source
 from edgebench.metrics import METRICS
 from edgebench.record import Imported
+from edgebench.words import unknown_words
 
-_GENERIC = ("nothing was measured", "no replicate is ok")
+#: Percentiles and ends of intervals are made of samples, whatever the reason says.
+_OF_SAMPLES = ("latency_ns.", "generate.interval_", "throughput_low", "throughput_high")
 
 
 def with_imported(row: Row, imported: Imported) -> Row:
@@ -18,7 +20,7 @@ def with_imported(row: Row, imported: Imported) -> Row:
 
     Where samples gave a number already, it stays: what is derived can be derived again.
     """
-    unknown = {path: _reason(why, imported) for path, why in row.unknown.items()}
+    unknown = {path: _reason(path, why, imported) for path, why in row.unknown.items()}
     del unknown["imported"]
     reported: dict[str, str] = {}
     if row.generate is None and any(name.startswith("generate.") for name in imported.reported):
@@ -31,10 +33,10 @@ def with_imported(row: Row, imported: Imported) -> Row:
         row = _put(row, metric.path, value)
         unknown.pop(metric.path, None)
         what = imported.statistic.get(name, metric.label)
-        reported[name] = f"{what}; reported by {imported.tool}, not derived from samples"
+        reported[name] = unknown_words.reported(what, imported.tool)
         for path in filter(None, (metric.low_path, metric.high_path)):
-            unknown[path] = f"{imported.tool} reports no interval"
-    silent = f"{imported.tool} does not report it"
+            unknown[path] = unknown_words.no_reported_interval(imported.tool)
+    silent = unknown_words.not_reported(imported.tool)
     if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
         unknown.pop("latency_ns", None)
         _explain_fields("latency_ns", row.latency_ns, silent, unknown)
@@ -45,7 +47,7 @@ def with_imported(row: Row, imported: Imported) -> Row:
         unknown.pop("energy", None)
         _explain_fields("energy", row.energy, row.energy.detail or silent, unknown)
     if imported.line is None:
-        unknown["imported.line"] = "the form of the file is not told by lines"
+        unknown["imported.line"] = unknown_words.NO_LINES
     source = Source(
         tool=imported.tool,
         file=imported.file,
@@ -75,9 +77,9 @@ def _explain_fields(name: str, part: msgspec.Struct, why: str, unknown: dict[str
             unknown.setdefault(f"{name}.{field}", why)
 
 
-def _reason(why: str, imported: Imported) -> str:
-    generic = why in _GENERIC or why.startswith(("needs ", "an interval needs ", "not measured"))
-    return f"{imported.tool} does not report it" if generic else why
+def _reason(path: str, why: str, imported: Imported) -> str:
+    of_samples = why in unknown_words.OF_SAMPLES or path.startswith(_OF_SAMPLES)
+    return unknown_words.not_reported(imported.tool) if of_samples else why
 
 
 def _put(row: Row, path: str, value: float) -> Row:

@@ -6,7 +6,7 @@ Generous on purpose: what is below them is false beyond doubt, what is above the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from edgebench.backend import Effective, computes_itself
 from edgebench.calibration import Calibration, What
@@ -42,9 +42,15 @@ _NARROW_OPS = (
 _MAX_OPS = 4096.0  # of an instruction set that nobody tells, Apple's matrix units among them
 
 
+Who = Literal["accelerator", "core", "cores", "calibrated"]
+
+
 class Least(NamedTuple):
     ns: float
-    why: str
+    who: Who  # cannot do it in less
+    cores: int
+    what: str  # the larger part of the work
+    amount: float  # of it
 
 
 def least_ns(
@@ -58,30 +64,25 @@ def least_ns(
     if not work.flops and not work.moved_bytes:
         return None
     if not computes_itself(effective.device):
-        return _least(work, MAX_DEVICE_OPS_PER_S, MAX_DEVICE_BYTES_PER_S, "no accelerator")
+        return _least(work, MAX_DEVICE_OPS_PER_S, MAX_DEVICE_BYTES_PER_S, "accelerator", 0)
     cores = effective.threads or facts.get("logical_cpus")
     if not isinstance(cores, int) or not effective.device.startswith("cpu"):
         return None
     precision = effective.precision or asked
     ops_per_s = cores * MAX_CLOCK_HZ * _ops_per_cycle(facts.get("isa"), precision)
     bytes_per_s = cores * MAX_CLOCK_HZ * MAX_BYTES_PER_CYCLE
-    who = f"no {cores} core{'s' if cores > 1 else ''} of its kind"
     measured = None if calibration is None else _measured(calibration, precision, effective.threads)
     if measured is not None and measured < ops_per_s:
-        return _least(
-            work, measured, bytes_per_s, "by what `edgebench calibrate` measured, it cannot"
-        )
-    return _least(work, ops_per_s, bytes_per_s, who)
+        return _least(work, measured, bytes_per_s, "calibrated", cores)
+    return _least(work, ops_per_s, bytes_per_s, "cores" if cores > 1 else "core", cores)
 
 
-def _least(work: Work, ops_per_s: float, bytes_per_s: float, who: str) -> Least:
+def _least(work: Work, ops_per_s: float, bytes_per_s: float, who: Who, cores: int) -> Least:
     compute_s = work.flops / (MAX_SAVING * ops_per_s)
     memory_s = work.moved_bytes / (MAX_SAVING * bytes_per_s)
-    what = (
-        f"{work.flops:.3g} operations" if compute_s >= memory_s else f"{work.moved_bytes:.3g} bytes"
-    )
-    least = max(compute_s, memory_s) * 1e9
-    return Least(least, f"{who} does {what} in less than {least / 1e3:.3g} us")
+    if compute_s >= memory_s:
+        return Least(compute_s * 1e9, who, cores, "operations", work.flops)
+    return Least(memory_s * 1e9, who, cores, "bytes", work.moved_bytes)
 
 
 def _ops_per_cycle(isa: Collection[str] | None, precision: str) -> float:

@@ -23,6 +23,8 @@ from edgebench.analysis.table_types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.calibration import Calibration
 from edgebench.record import OutputCheck, Reason, Record, Replicate, Work, runs_of_query
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
 #: what the answer itself takes: more of both is work that the measured call left to others.
@@ -84,17 +86,17 @@ def impossible(row: Row, record: Record) -> list[Reason]:
 
 def stated_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
     """Returns what every process would show alike."""
-    reasons = (_too_fast(claim), _reduced(replicates, claim))
-    return [reason for reason in reasons if reason is not None]
+    faults = (_too_fast(claim), _reduced(replicates, claim))
+    return [fault for fault in faults if fault is not None]
 
 
 def shown_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
     """Returns what times and counts of single processes show."""
-    reasons = (
+    faults = (
         of_most(replicates, claim, finding)
         for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
     )
-    return [reason for reason in reasons if reason is not None]
+    return [fault for fault in faults if fault is not None]
 
 
 def _claim_of(row: Row, record: Record, calibration: Calibration | None = None) -> Claim:
@@ -127,10 +129,10 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
         row_of,  # numpy, which a run's parent does not need before
     )
 
-    reason = _too_fast(_claim_of(row_of(record), record, calibration))
-    if reason is None:
+    fault = _too_fast(_claim_of(row_of(record), record, calibration))
+    if fault is None:
         return record
-    return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, reason])
+    return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, fault])
 
 
 def unlike_asked(variant: Mapping[str, Scalar], effective: Effective | None) -> list[Reason]:
@@ -147,14 +149,14 @@ def unlike_asked(variant: Mapping[str, Scalar], effective: Effective | None) -> 
 def of_most(replicates: Sequence[Replicate], claim: Claim, finding: Finding) -> Reason | None:
     """Returns what more than half of the replicates show, or some that are far faster than all others; in the words
     of the first."""
-    found = [finding(each, claim) for each in replicates]
-    reasons = [reason for reason in found if reason is not None]
-    if not reasons:  # of nearly every row
+    faults = [finding(each, claim) for each in replicates]
+    first = next((fault for fault in faults if fault is not None), None)
+    if first is None:  # of nearly every row
         return None
-    doubted = [each for each, reason in zip(replicates, found, strict=True) if reason is not None]
-    others = [each for each, reason in zip(replicates, found, strict=True) if reason is None]
+    doubted = [each for each, fault in zip(replicates, faults, strict=True) if fault is not None]
+    others = [each for each, fault in zip(replicates, faults, strict=True) if fault is None]
     most = len(doubted) > len(others)
-    return reasons[0] if most or far_faster(doubted, others) else None
+    return first if most or far_faster(doubted, others) else None
 
 
 # --- against the machine
@@ -168,11 +170,13 @@ def _too_fast(claim: Claim) -> Reason | None:
     least = least_ns(work, told, claim.machine, asked, claim.calibration)
     if least is None or query_ns >= least.ns:
         return None
-    return Reason(
-        code="faster_than_the_machine",
-        message=f"{query_ns / 1e3:.3g} us is less time than this machine needs: {least.why}",
-        fix="the backend must do the model's work inside `run`, for each query, and say where it "
-        "computes and in which precision",
+    return reason(
+        f"faster_than_the_machine.{least.who}",
+        query_ns=query_ns,
+        least_ns=least.ns,
+        cores=least.cores,
+        what=least.what,
+        amount=least.amount,
     )
 
 
@@ -187,10 +191,7 @@ def unproven_precision(row: Row, record: Record) -> str:
     check = _beyond_rounding(replicates, _claim_of(row, record))
     if check is None:
         return ""
-    return (
-        f"unproven: outputs differ from the fp32 reference by {check.relative_error:.2g}, where rounding in "
-        f"fp32 moves them by {check.rounding:.1g}"
-    )
+    return unknown_words.unproven_precision(check.relative_error, check.rounding or 0.0)
 
 
 def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
@@ -199,12 +200,7 @@ def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
     check = _beyond_rounding(replicates, claim)
     if check is None or claim.effective is None or not computes_itself(claim.effective.device):
         return None
-    return Reason(
-        code="reduced_precision",
-        message=f"outputs differ from the fp32 reference by {check.relative_error:.2g}, where rounding in fp32 "
-        f"moves them by {check.rounding:.1g} on this machine: it computes in less than fp32",
-        fix="ask the runtime for fp32 (an option of its provider or plugin), or name the precision that runs",
-    )
+    return reason("reduced_precision", error=check.relative_error, rounding=check.rounding or 0.0)
 
 
 def _beyond_rounding(replicates: Sequence[Replicate], claim: Claim) -> OutputCheck | None:
@@ -242,14 +238,15 @@ def _moved(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     p50_ns = median(served)
     if prepare_ns + read_ns > max(copies_ns, MAX_HANDLING_RATIO * p50_ns):
-        return _moved_reason(
-            f"{_us(p50_ns)} measured, and {_us(prepare_ns)} to prepare an input and {_us(read_ns)} to "
-            f"read the answer, where copying both takes {_us(median(handled.copy_ns))}"
+        return reason(
+            "moved_work.handling",
+            query_ns=p50_ns,
+            prepare_ns=prepare_ns,
+            read_ns=read_ns,
+            copy_ns=median(handled.copy_ns),
         )
     if ran_ns > max(copies_ns, MAX_PIPELINE_RATIO * p50_ns):
-        return _moved_reason(
-            f"{_us(p50_ns)} measured, {_us(ran_ns)} at least wherever else it is called"
-        )
+        return reason("moved_work.elsewhere", query_ns=p50_ns, elsewhere_ns=ran_ns)
     return None
 
 
@@ -303,15 +300,7 @@ def _unexplained(replicate: Replicate, claim: Claim, served: Sequence[int]) -> R
     p50_ns = median(served)
     if inference_ns <= MAX_UNEXPLAINED_RATIO * p50_ns:
         return None
-    return _moved_reason(f"{_us(p50_ns)} measured, {_us(inference_ns)} in the pipeline")
-
-
-def _moved_reason(times: str) -> Reason:
-    return Reason(
-        code="moved_work",
-        message=f"the measured call does not do all the work of a query: {times}",
-        fix="do the work in `run`; `prepare` and `outputs_of` may only make and take arrays",
-    )
+    return reason("moved_work.pipeline", query_ns=p50_ns, pipeline_ns=inference_ns)
 
 
 def _clocks(replicate: Replicate, claim: Claim) -> Reason | None:
@@ -326,12 +315,7 @@ def _clocks(replicate: Replicate, claim: Claim) -> Reason | None:
     if not wrong:
         return None
     one, other = wrong[0]
-    return Reason(
-        code="clock_disagrees",
-        message=f"the window lasted {one / 1e9:.3g} s by the clock that measured it and {other / 1e9:.3g} s "
-        "by another clock of the same machine: its latencies cannot be trusted",
-        fix="a backend or a library that it loads replaces the functions of `time`: it must not",
-    )
+    return reason("clock_disagrees", window_ns=one, other_ns=other)
 
 
 def _differ(one: int, other: int) -> bool:
@@ -351,12 +335,12 @@ def _helped(replicate: Replicate, claim: Claim) -> Reason | None:
     works = child_ns > MAX_CHILD_CPU_SHARE * (child_ns + own_ns)
     if not works and child_bytes <= MAX_CHILD_MEMORY_SHARE * own_bytes:
         return None
-    return Reason(
-        code="helper_process",
-        message=f"{counted.children} more processes belong to it, which used {child_ns / 1e6:.3g} ms of CPU time "
-        f"(the measured one: {own_ns / 1e6:.3g} ms) and {child_bytes / 2**20:.0f} MiB: its memory, CPU time "
-        "and threads are only those of the measured process",
-        fix="compute in the process that is measured",
+    return reason(
+        "helper_process",
+        processes=counted.children,
+        helpers_ns=child_ns,
+        own_ns=own_ns,
+        helpers_bytes=child_bytes,
     )
 
 
@@ -375,12 +359,7 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
     handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
     if busy_threads <= MAX_THREAD_RATIO * told + handed_on:
         return None
-    return Reason(
-        code="threads_beyond_told",
-        message=f"{busy_threads:.2g} threads wanted a core throughout the window, but the backend says that "
-        f"{told} compute{'s' if told == 1 else ''}",
-        fix="`effective` must report all threads that compute, and `threads` must limit them",
-    )
+    return reason("threads_beyond_told", busy=busy_threads, told=told)
 
 
 def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
@@ -395,12 +374,7 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
     share = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / max(counted.wall_ns, 1)
     if share >= MIN_RUNNABLE_SHARE or counted.major_faults or counted.suspended_ns:
         return None
-    return Reason(
-        code="computed_elsewhere",
-        message=f"the process wanted a core for {share:.0%} of its window, but the backend says that it "
-        "computes on the CPU: another process or device did the work",
-        fix="compute in the process that is measured, or name the device that computes",
-    )
+    return reason("computed_elsewhere", share=share)
 
 
 # --- against what was asked
@@ -415,11 +389,7 @@ def _precision(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[
     mixed = effective.precision == "mixed" and asked != "fp32"
     if asked == "as" or effective.precision in (asked, None) or mixed or _by_option(variant):
         return
-    yield Reason(
-        code="precision_not_as_asked",
-        message=f"{asked} was requested, but the session computes in {effective.precision}",
-        fix="the backend must refuse a precision that it cannot run",
-    )
+    yield reason("precision_not_as_asked", asked=asked, ran=str(effective.precision))
 
 
 def _by_option(variant: Mapping[str, Scalar]) -> bool:
@@ -437,11 +407,7 @@ def _threads_asked(variant: Mapping[str, Scalar], effective: Effective) -> Itera
         return
     if effective.threads in (asked, None):
         return
-    yield Reason(
-        code="threads_not_as_asked",
-        message=f"threads={asked} was requested, but {effective.threads} compute",
-        fix=f"--set threads={effective.threads} names what runs",
-    )
+    yield reason("threads_not_as_asked", asked=asked, ran=effective.threads)
 
 
 def _device(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Reason]:
@@ -449,12 +415,4 @@ def _device(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Rea
     asked = str(variant.get("device", ""))[:3].lower()  # "GPU.1" and "gpu:0" are two ways to say it
     if asked not in ("cpu", "gpu", "npu") or asked in kinds:
         return
-    yield Reason(
-        code="device_not_as_asked",
-        message=f"device={variant['device']} was requested, but the session computes on {effective.device}",
-        fix="the backend must refuse a device that it cannot use",
-    )
-
-
-def _us(nanoseconds: float) -> str:
-    return f"{nanoseconds / 1e3:.3g} us"
+    yield reason("device_not_as_asked", asked=variant["device"], ran=effective.device)

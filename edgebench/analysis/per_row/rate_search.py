@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 from edgebench import stats
 from edgebench.record import Paced, RateSearch, RateTrial, Reason, Replicate
-from edgebench.units import format_ns, format_rate
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 #: Share of what the device serves one query after the other, at which a search begins.
 FIRST_SHARE = 0.5
@@ -80,9 +81,9 @@ def _next_rate(kept: float | None, over: float | None) -> float:
 def overloaded(paced: Paced) -> str:
     """Why a load of random arrivals is beyond what the deployment serves; "" where it is not."""
     if paced.never_run:
-        return f"{paced.never_run} waited until the load was given up"
+        return unknown_words.given_up(paced.never_run)
     load = sum(paced.service_ns) / max(paced.due_ns[-1], 1) if paced.due_ns else 0.0
-    return f"the work takes {load:.2g} times the time in which it comes" if load >= 1 else ""
+    return unknown_words.overloaded(load) if load >= 1 else ""
 
 
 def _trials(replicates: Sequence[Replicate], bound_ns: int, least: int) -> list[RateTrial]:
@@ -136,16 +137,16 @@ def _verdict(
         if replicate.paced is not None and (why := overloaded(replicate.paced)):
             return "over", why
     if any(p99_ns > bound_ns for p99_ns in _p99_each(replicates)):
-        return "over", "p99 of a process is over the bound"
+        return "over", unknown_words.PROCESS_OVER_BOUND
     if len(replicates) < least:
         return "open", ""
     if upper_ns is None:
-        return "untold", f"p99 needs {stats.min_samples(PERMILLE)} queries"
+        return "untold", unknown_words.p99_needs(stats.min_samples(PERMILLE))
     if upper_ns <= bound_ns:
         return "kept", ""
     if len(replicates) < MORE_REPLICATES * least:
         return "open", ""
-    return "over", "the upper confidence bound of p99 is over the bound"
+    return "over", unknown_words.UPPER_OVER_BOUND
 
 
 def _bracket(trials: Sequence[RateTrial]) -> tuple[float | None, float | None]:
@@ -195,13 +196,10 @@ def search_reasons(search: RateSearch | None) -> list[Reason]:
     if search is None or not search.trials or search.rate_per_s is not None:
         return []
     lowest = min(search.trials, key=lambda trial: trial.rate_per_s)
-    bound = format_ns(search.bound_p99_ns)
-    at = f"at {format_rate(lowest.rate_per_s)}/s it is {format_ns(lowest.p99_ns)}"
+    bound_ns, rate_per_s, p99_ns = search.bound_p99_ns, lowest.rate_per_s, lowest.p99_ns
     if search.ended == "none":
-        message = f"no rate keeps p99 within {bound}: {at}"
-        return [Reason(code="bound_not_kept", message=message, fix="raise --bound")]
+        return [reason("bound_not_kept", bound_ns=bound_ns, rate_per_s=rate_per_s, p99_ns=p99_ns)]
     if search.ended == "untold":
-        message = f"too few queries tell whether p99 is within {bound}: {lowest.why}; {at}"
-        return [Reason(code="bound_untold", message=message, fix="raise --slice or --replicates")]
-    message = f"the run ended before a rate was found that keeps p99 within {bound}"
-    return [Reason(code="rate_search_cut", message=message, fix="raise --budget")]
+        at = {"rate_per_s": rate_per_s, "p99_ns": p99_ns}
+        return [reason("bound_untold", bound_ns=bound_ns, why=lowest.why, **at)]
+    return [reason("rate_search_cut", bound_ns=bound_ns)]

@@ -15,9 +15,10 @@ from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.instruction_rows import instructions_of
 from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.stream_rows import stream_of
-from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
+from edgebench.analysis.per_row.sustained_rows import sustained_of
 from edgebench.analysis.table_types import (
     ColdStart,
     Interval,
@@ -29,6 +30,7 @@ from edgebench.analysis.table_types import (
     Row,
     Warmup,
 )
+from edgebench.words import unknown_words
 
 Unknown = dict[str, str]
 Samples = NDArray[np.int64]
@@ -84,6 +86,7 @@ def row_of(record: rec.Record) -> Row:
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
+        instructions=instructions_of(served, unknown),
         paced=_paced(cell, served),
         rate_search=record.rate_search,
         company=company_of(good),
@@ -110,10 +113,10 @@ def _latency(
 ) -> tuple[Latency, stats.Interval | None]:
     """Of the ascending samples of each replicate that has some; and the interval of their medians, not rounded."""
     if cell.scenario == "offline":
-        unknown["latency_ns"] = "offline: one query holds many items, and has no latency of its own"
+        unknown["latency_ns"] = unknown_words.OFFLINE_LATENCY
         return Latency(samples=0, replicates=replicates), None
     if not each:
-        unknown["latency_ns"] = "nothing was measured"
+        unknown["latency_ns"] = unknown_words.NOTHING_MEASURED
         return Latency(samples=0, replicates=replicates), None
     pooled = np.concatenate(each)
     pooled.sort()
@@ -166,7 +169,7 @@ def _percentile(pooled: Samples, permille: int, name: str, unknown: Unknown) -> 
     needed = stats.min_samples(permille)
     if len(pooled) >= needed:
         return stats.percentile(pooled, permille)
-    why = f"needs {needed} samples, there are {len(pooled)}"
+    why = unknown_words.few_samples(needed, len(pooled))
     unknown[f"latency_ns.{name}"] = why
     if name != "p50":
         unknown[f"latency_ns.{name}_early_stopping"] = why
@@ -178,9 +181,7 @@ def _far_tail(pooled: Samples, unknown: Unknown) -> int | None:
     estimate = stats.early_stopping_estimate(pooled, 999)
     if estimate is None:
         needed = stats.min_samples(999)
-        unknown["latency_ns.p999_early_stopping"] = (
-            f"needs {needed} samples, there are {len(pooled)}"
-        )
+        unknown["latency_ns.p999_early_stopping"] = unknown_words.few_samples(needed, len(pooled))
     return estimate
 
 
@@ -193,7 +194,7 @@ def _bounds(
 ) -> tuple[int | None, int | None]:
     """The interval over replicates, widened where the pooled value lies outside it."""
     if value is None or interval is None:
-        why = f"{name} is unknown" if value is None else _no_interval(len(each))
+        why = unknown_words.unknown(name) if value is None else _no_interval(len(each))
         unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
         return None, None
     return min(round(interval.low), value), max(round(interval.high), value)
@@ -201,8 +202,8 @@ def _bounds(
 
 def _no_interval(replicates: int) -> str:
     if replicates >= 2:
-        return "a replicate measured 0"
-    return f"an interval needs 2 replicates with enough samples, there are {replicates}"
+        return unknown_words.MEASURED_ZERO
+    return unknown_words.few_long_replicates(replicates)
 
 
 def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
@@ -471,7 +472,7 @@ def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
 def _unknown_of(run: rec.RunFacts) -> Unknown:
     if run.commit is not None:
         return {}
-    return {"commit": "the run was started in no git checkout, or by an edgebench that noted none"}
+    return {"commit": unknown_words.NO_COMMIT}
 
 
 def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
@@ -480,90 +481,91 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["latency_ns"] = nothing
     _explain_load(row, nothing, unknown)
     if row.throughput_per_s is None:
-        unknown["throughput_per_s"] = nothing or "the length of the window was not recorded"
+        unknown["throughput_per_s"] = nothing or unknown_words.NO_WINDOW
     if row.throughput_low_per_s is None:
         why = _no_interval(len(row.throughput_of_replicates_per_s))
         unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
     if row.interval.percentile is None:
-        unknown["interval.percentile"] = "offline: the interval is that of the throughput"
+        unknown["interval.percentile"] = unknown_words.OFFLINE_INTERVAL
     if row.interval.target is None:
-        unknown["interval.target"] = "the record states no target"
+        unknown["interval.target"] = unknown_words.NO_TARGET
     if row.interval.reached is None:
-        unknown["interval.reached"] = "there is no interval"
+        unknown["interval.reached"] = unknown_words.NO_INTERVAL
     if row.interval.met is None:
-        unknown["interval.met"] = "there is no interval, or no target"
+        unknown["interval.met"] = unknown_words.NO_INTERVAL_OR_TARGET
     _explain_memory(row, nothing, unknown)
     _explain_quality(row, record, nothing, unknown)
     _explain_energy(row.energy, unknown)
     _explain_model(row, unknown)
     if row.power_mode is None:
-        unknown["power_mode"] = "it was not set for this cell: see the device's facts"
+        unknown["power_mode"] = unknown_words.NO_POWER_MODE
     if row.effective is None:
-        unknown["effective"] = nothing or "the session did not report it"
+        unknown["effective"] = nothing or unknown_words.NO_SESSION_REPORT
     else:
-        _explain_fields(row.effective, "effective", "the runtime does not tell", unknown)
+        _explain_fields(row.effective, "effective", unknown_words.UNTOLD_BY_RUNTIME, unknown)
     for name in ("front", "front_probability", "front_by_value", "pareto"):
-        unknown[name] = "not ranked"
-    unknown["baseline"] = "no fp32 row to compare with"
+        unknown[name] = unknown_words.NOT_RANKED
+    unknown["baseline"] = unknown_words.NO_FP32_ROW
     for name in ("pipeline", "cold_start", "warmup"):
         part = getattr(row, name)
         if part is None:
-            unknown[name] = nothing or "not measured"
+            unknown[name] = nothing or unknown_words.NOT_MEASURED
         else:
-            _explain_fields(part, name, "not measured in every replicate", unknown)
+            _explain_fields(part, name, unknown_words.NOT_MEASURED_EACH, unknown)
     _explain_sustained(row, nothing, unknown)
     _explain_stream(row, nothing, unknown)
     _explain_company(row, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
-        unknown["generate"] = nothing if generates else "the scenario generates no text"
+        unknown["generate"] = nothing if generates else unknown_words.NO_TEXT
     if row.caching is None:
-        unknown["caching"] = nothing or "no never-seen inputs were timed"
+        unknown["caching"] = nothing or unknown_words.NO_UNSEEN_INPUTS
     if row.replicate_wall_s is None:
-        unknown["replicate_wall_s"] = nothing or "not recorded"
-    unknown["imported"] = "measured by edgebench"
+        unknown["replicate_wall_s"] = nothing or unknown_words.NOT_RECORDED
+    unknown["imported"] = unknown_words.BY_EDGEBENCH
     if row.inputs_sha256 is None:
-        unknown["inputs_sha256"] = nothing or "not recorded"
+        unknown["inputs_sha256"] = nothing or unknown_words.NOT_RECORDED
 
 
 def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
     """How queries came."""
     if row.rate_per_s is None:
-        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+        unknown["rate_per_s"] = unknown_words.CLOSED_LOOP
     if row.bound_p99_ns is None:
-        unknown["bound_p99_ns"] = unknown["rate_search"] = "no rate was sought"
+        unknown["bound_p99_ns"] = unknown["rate_search"] = unknown_words.NO_RATE_SOUGHT
     else:
-        unknown["rate_per_s"] = "it was sought: see rate_search"
+        unknown["rate_per_s"] = unknown_words.RATE_SOUGHT
         if row.rate_search is None:
-            unknown["rate_search"] = nothing or "not recorded"
+            unknown["rate_search"] = nothing or unknown_words.NOT_RECORDED
     if row.paced is None:
-        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
+        unknown["paced"] = unknown.get("rate_per_s") or nothing or unknown_words.NOT_MEASURED
     else:
-        _explain_fields(row.paced, "paced", "not recorded", unknown)
+        _explain_fields(row.paced, "paced", unknown_words.NOT_RECORDED, unknown)
 
 
 def _explain_company(row: Row, unknown: Unknown) -> None:
     if row.company is None:
-        unknown["company"] = "it was measured alone"
+        unknown["company"] = unknown_words.MEASURED_ALONE
         return
-    _explain_fields(row.company, "company", "too few blocks or queries", unknown)
+    _explain_fields(row.company, "company", unknown_words.FEW_BLOCKS, unknown)
     if row.company.total_bytes is None:
-        unknown["company.total_bytes"] = "the system does not tell"
+        unknown["company.total_bytes"] = unknown_words.UNTOLD_BY_SYSTEM
 
 
 def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:
     part = row.stream
     if part is None:
-        unsought = "" if row.scenario == "stream" else "not the scenario stream"
-        unknown["stream"] = unsought or nothing or "not measured"
+        unsought = "" if row.scenario == "stream" else unknown_words.NO_STREAM
+        unknown["stream"] = unsought or nothing or unknown_words.NOT_MEASURED
         return
-    _explain_fields(part, "stream", "not recorded", unknown)
+    _explain_fields(part, "stream", unknown_words.NOT_RECORDED, unknown)
+    few_hops = unknown_words.few_samples(stats.min_samples(990), part.hops, "hops")
     reasons = {
-        "service_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
-        "delay_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
-        "recovery_ns": "it did not catch up after it was stopped",
-        "state_bytes": "the model keeps its state itself",
-        "j_per_s": row.energy.reason or "the energy is unknown",
+        "service_p99_ns": few_hops,
+        "delay_p99_ns": few_hops,
+        "recovery_ns": unknown_words.NO_RECOVERY,
+        "state_bytes": unknown_words.STATE_INSIDE,
+        "j_per_s": row.energy.reason or unknown_words.UNKNOWN_ENERGY,
     }
     unknown.update(
         {f"stream.{name}": why for name, why in reasons.items() if getattr(part, name) is None}
@@ -573,35 +575,37 @@ def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:
 def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
     part = row.sustained
     if part is None:
-        unsought = "" if row.scenario == "sustained" else "not the scenario sustained"
-        unknown["sustained"] = unsought or nothing or "not measured"
+        unsought = "" if row.scenario == "sustained" else unknown_words.NO_SUSTAINED
+        unknown["sustained"] = unsought or nothing or unknown_words.NOT_MEASURED
         return
     _explain_fields(part, "sustained", part.temperature_source, unknown)
     began_hot = part.burst_p50_ns is None and part.sustained_p50_ns is not None
     for name in ("burst_p50_ns", "sustained_p50_ns", "slowdown"):
         if getattr(part, name) is None:
-            unknown[f"sustained.{name}"] = BEGAN_HOT if began_hot else "nothing was measured"
+            unknown[f"sustained.{name}"] = (
+                unknown_words.BEGAN_HOT if began_hot else unknown_words.NOTHING_MEASURED
+            )
     if part.time_to_throttle_s is None:
         unknown["sustained.time_to_throttle_s"] = (
-            BEGAN_HOT if began_hot else "it did not slow down by more than 5 % for good"
+            unknown_words.BEGAN_HOT if began_hot else unknown_words.NO_THROTTLING
         )
     if began_hot and part.temperature_end_c is not None:
-        unknown["sustained.temperature_start_c"] = BEGAN_HOT
+        unknown["sustained.temperature_start_c"] = unknown_words.BEGAN_HOT
 
 
 def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
     if energy.j_per_inference is None:
-        unknown["energy"] = energy.reason or "not measured"
+        unknown["energy"] = energy.reason or unknown_words.NOT_MEASURED
         return
-    _explain_fields(energy, "energy", "the source does not tell", unknown)
-    net = energy.net_reason or "idle power was not measured"
+    _explain_fields(energy, "energy", unknown_words.UNTOLD_BY_SOURCE, unknown)
+    net = energy.net_reason or unknown_words.NO_IDLE_POWER
     why = {
         "net_j_per_inference": net,
         "net_uncertainty_j": net,
-        "needed_s": "the window was long enough",
-        "modelled": "no estimate was asked for",
-        "trace": "the replicates have it",
-        "uncertainty.spread_j": "a single process",
+        "needed_s": unknown_words.WINDOW_LONG_ENOUGH,
+        "modelled": unknown_words.NO_ESTIMATE,
+        "trace": unknown_words.TRACE_IN_REPLICATES,
+        "uncertainty.spread_j": unknown_words.SINGLE_PROCESS,
     }
     for name, reason in why.items():
         if name in _unknown_fields(energy):
@@ -620,7 +624,9 @@ def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
     """The one reason for everything where no replicate is ok."""
     if good:
         return ""
-    return f"{row.status}: {row.reasons[0].message}" if row.reasons else "no replicate is ok"
+    if not row.reasons:
+        return unknown_words.NO_REPLICATE
+    return unknown_words.no_result(row.status, row.reasons[0].message)
 
 
 def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:
@@ -637,7 +643,7 @@ def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown)
 def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
     memory = row.memory
     if row.memory_peak_bytes is None:
-        why = nothing or memory.peak_source or "not measured"
+        why = nothing or memory.peak_source or unknown_words.NOT_MEASURED
         unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
     told = (
         "uss_loaded_bytes",
@@ -649,41 +655,43 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
     )
     for name in told:
         if getattr(memory, name) is None:
-            unknown[f"memory.{name}"] = nothing or "the system does not tell"
+            unknown[f"memory.{name}"] = nothing or unknown_words.UNTOLD_BY_SYSTEM
     if memory.budget_bytes is None:
-        unknown["memory.budget_bytes"] = nothing or "it was held to none: the axis memory_budget"
+        unknown["memory.budget_bytes"] = nothing or unknown_words.NO_MEMORY_BUDGET
     for name in ("storage_read_bytes_per_query", "major_faults_per_query"):
         if getattr(memory, name) is None:
-            unknown[f"memory.{name}"] = nothing or "the system does not tell"
+            unknown[f"memory.{name}"] = nothing or unknown_words.UNTOLD_BY_SYSTEM
     if memory.arena_bytes is None:
-        unknown["memory.arena_bytes"] = nothing or "the runtime does not tell"
+        unknown["memory.arena_bytes"] = nothing or unknown_words.UNTOLD_BY_RUNTIME
     if memory.device_peak_bytes is None:
-        unknown["memory.device_peak_bytes"] = nothing or memory.device_source or "no source for it"
+        unknown["memory.device_peak_bytes"] = (
+            nothing or memory.device_source or unknown_words.NO_MEMORY_SOURCE
+        )
 
 
 def _explain_model(row: Row, unknown: Unknown) -> None:
     model = row.model
     if model is None:
-        unknown["model"] = "no model file was made or found"
+        unknown["model"] = unknown_words.NO_MODEL_FILE
         return
     if model.build_s is None:
-        unknown["model.build_s"] = "the file was used unchanged, or taken from the cache"
+        unknown["model.build_s"] = unknown_words.NOT_BUILT
     if model.work is None:
-        unknown["model.work"] = "not counted: no ONNX graph, or a record of an earlier version"
+        unknown["model.work"] = unknown_words.NOT_COUNTED
     elif model.work.uncounted_share is None:
-        unknown["model.work.uncounted_share"] = "some shapes are open"
+        unknown["model.work.uncounted_share"] = unknown_words.OPEN_SHAPES
 
 
 def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknown) -> None:
     quality = row.quality
     if quality is None:
-        unknown["quality"] = nothing or "not measured"
+        unknown["quality"] = nothing or unknown_words.NOT_MEASURED
         return
     if quality.value is None:
         reason = record.quality.reason if record.quality is not None else ""
-        unknown["quality.value"] = reason or "not measured"
+        unknown["quality.value"] = reason or unknown_words.NOT_MEASURED
     if quality.floor is None:
-        unknown["quality.floor"] = "no limit is set"
+        unknown["quality.floor"] = unknown_words.NO_LIMIT
     if any(limit.value is None or limit.limit is None for limit in quality.also):
-        unknown["quality.also"] = "not measured, or reported without a limit"
-    unknown["quality.delta"] = unknown["quality.delta_to"] = "no fp32 row to compare with"
+        unknown["quality.also"] = unknown_words.LIMITS_NOT_MEASURED
+    unknown["quality.delta"] = unknown["quality.delta_to"] = unknown_words.NO_FP32_ROW

@@ -9,6 +9,7 @@ from statistics import fmean
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.table_types import Speculation
+from edgebench.words import unknown_words
 
 Unknown = dict[str, str]
 _PART = "generate.speculation"
@@ -64,18 +65,18 @@ def gain_of(plain: rec.PlainDecoding) -> float | None:
 
 def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
     reasons = {
-        "drafted": "the runtime does not tell",
-        "acceptance": "the runtime does not tell what was drafted"
+        "drafted": unknown_words.DRAFTED_UNTOLD,
+        "acceptance": unknown_words.DRAFTED_UNTOLD
         if made.drafted is None
-        else "nothing was drafted",
-        "tokens_per_step": "answers of one token have no step",
-        "gain": "no prompt was answered both ways",
-        "gain_low": f"an interval needs 2 replicates, there are {len(made.gain_of_replicates)}",
-        "gain_high": f"an interval needs 2 replicates, there are {len(made.gain_of_replicates)}",
-        "draft_bytes": "no decoder drafts, or its memory is not told",
-        "j_per_accepted_token": (energy.reason or "energy was not measured")
+        else unknown_words.NOTHING_DRAFTED,
+        "tokens_per_step": unknown_words.ONE_TOKEN_STEP,
+        "gain": unknown_words.NOT_COMPARED,
+        "gain_low": unknown_words.few_replicates(len(made.gain_of_replicates)),
+        "gain_high": unknown_words.few_replicates(len(made.gain_of_replicates)),
+        "draft_bytes": unknown_words.NO_DRAFT_MEMORY,
+        "j_per_accepted_token": (energy.reason or unknown_words.NO_ENERGY)
         if energy.j_per_inference is None
-        else "no token was accepted",
+        else unknown_words.NOTHING_ACCEPTED,
     }
     for name, why in reasons.items():
         if getattr(made, name) is None:

@@ -12,8 +12,6 @@ from edgebench.analysis.table_types import Sustained
 #: follow: the machine throttles.
 THROTTLED = 1.05
 PERIODS = 5
-#: Why there is no burst.
-BEGAN_HOT = "the first process, which alone starts cool, does not count"
 
 
 def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:

@@ -9,6 +9,7 @@ from statistics import median_low
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.table_types import Turn
+from edgebench.words import unknown_words
 
 Unknown = dict[str, str]
 
@@ -49,10 +50,10 @@ def _turn(turn: int, replicates: Sequence[Sequence[rec.Request]], unknown: Unkno
         kv_used_bytes=median_low(used) if used else None,
     )
     reasons = {
-        "ttft_low_ns": f"an interval needs 2 replicates, there are {len(each)}",
-        "ttft_high_ns": f"an interval needs 2 replicates, there are {len(each)}",
-        "tpot_ns": "answers of one token have no interval",
-        "kv_used_bytes": "the runtime does not tell",
+        "ttft_low_ns": unknown_words.few_replicates(len(each)),
+        "ttft_high_ns": unknown_words.few_replicates(len(each)),
+        "tpot_ns": unknown_words.ONE_TOKEN,
+        "kv_used_bytes": unknown_words.UNTOLD_BY_RUNTIME,
     }
     for name, why in reasons.items():
         if getattr(made, name) is None:

@@ -16,6 +16,8 @@ from edgebench.analysis.per_row.device_limits import missed_limits
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS
 from edgebench.record import MULTI_STREAM, SAMPLES_PER_QUERY, Reason, Record
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 #: Axes that multiply the work of one query.
 WORK_AXES = (
@@ -26,8 +28,6 @@ WORK_AXES = (
 _NO_GROWTH = 1.05
 #: Below this, calling the runtime costs as much as the work, and growth need not show.
 _OVERHEAD_NS = 50_000
-#: Where outputs of a model of one's own do not depend on what it was fed.
-_TELLING_INPUTS = "inputs that it tells apart: --range NAME=LOW,HIGH or --inputs FILE.npz"
 
 
 def judge(row: Row, record: Record) -> Row:
@@ -38,12 +38,12 @@ def judge(row: Row, record: Record) -> Row:
     false = [*_caching(row), *plausibility.impossible(row, record)]
     struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row) + missed_limits(row, record.device.declared)
-    codes = {reason.code for reason in row.reasons}
+    codes = {each.code for each in row.reasons}
     return msgspec.structs.replace(
         row,
         status="invalid" if false else row.status,
         ranked=not struck,
-        reasons=row.reasons + [reason for reason in struck if reason.code not in codes],
+        reasons=row.reasons + [each for each in struck if each.code not in codes],
     )
 
 
@@ -65,46 +65,42 @@ def _not_deployable(row: Row) -> list[Reason]:
     """A build that exists to check answers has no place among deployments."""
     if row.effective is None or not row.effective.not_deployable:
         return []
-    return [Reason(code="not_deployable", message=row.effective.not_deployable)]
+    return [reason("not_deployable", why=row.effective.not_deployable)]
 
 
 def _quality(row: Row, record: Record) -> list[Reason]:
     quality = row.quality
     if quality is None or quality.value is None:
         why = row.unknown.get("quality") or row.unknown["quality.value"]
-        return [Reason(code="quality_unknown", message=f"quality is unknown: {why}")]
+        return [reason("quality_unknown", why=why)]
     if quality.passed:
         return []
     if record.quality is not None and record.quality.of is not None:
-        message = (
-            f"the quality is not known for all items: {quality.metric} {quality.value:.4g} covers "
-            f"{quality.items} of {record.quality.of} items, the budget ended before the others"
-        )
-        return [Reason(code="quality_unknown", message=message, fix="raise --budget")]
+        counts = {"items": quality.items, "of": record.quality.of}
+        return [reason("quality_unknown.cut", metric=quality.metric, value=quality.value, **counts)]
     reasons = []
     floor, value = quality.floor, quality.value
     if floor is not None and quality.better == "higher" and not value >= floor:
-        message = f"{quality.metric} {value:.4g} is below the floor {floor:.4g}"
-        reasons.append(Reason(code="quality_below_floor", message=message))
+        below = reason("quality_below_floor", metric=quality.metric, value=value, floor=floor)
+        reasons.append(below)
     if floor is not None and quality.better == "lower" and not value <= floor:
         basis = record.quality.basis if record.quality else ""
-        message = f"{quality.metric} {value:.4g} is above the ceiling {floor:.4g}"
-        message += f" ({basis})" if basis else ""
-        reasons.append(Reason(code="quality_above_ceiling", message=message))
-    missed = [
-        f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
-        + ("" if limit.limit is None else f" (limit {limit.limit:.4g})")
-        for limit in quality.also
-        if not limit.passed
-    ]
+        reasons.append(
+            reason(
+                "quality_above_ceiling",
+                metric=quality.metric,
+                value=value,
+                ceiling=floor,
+                basis=basis,
+            )
+        )
+    missed = [limit for limit in quality.also if not limit.passed]
     if missed:
-        message = "misses a further limit: " + ", ".join(missed)
-        reasons.append(Reason(code="quality_limit_missed", message=message))
-    why = (record.quality.reason if record.quality else "") or "the quality check did not pass"
+        limits = unknown_words.missed_limits(missed)
+        reasons.append(reason("quality_limit_missed", limits=limits))
+    why = (record.quality.reason if record.quality else "") or unknown_words.QUALITY_FAILED
     by_parity = record.quality is not None and record.quality.kind == "parity"
-    return reasons or [
-        Reason(code="quality_failed", message=why, fix=_TELLING_INPUTS if by_parity else "")
-    ]
+    return reasons or [reason("quality_failed.parity" if by_parity else "quality_failed", why=why)]
 
 
 def _output_checks(record: Record) -> list[Reason]:
@@ -112,11 +108,13 @@ def _output_checks(record: Record) -> list[Reason]:
         check = replicate.output_check
         if replicate.status == "ok" and check is not None and not check.passed:
             return [
-                Reason(
-                    code="output_mismatch",
-                    message=f"outputs of replicate {replicate.index} differ from {check.against} "
-                    f"by {check.relative_error:.2g} (limit {check.limit:.2g}"
-                    + (f", {check.basis})" if check.basis else ")"),
+                reason(
+                    "output_mismatch.replicate",
+                    replicate=replicate.index,
+                    against=check.against,
+                    error=check.relative_error,
+                    limit=check.limit or 0.0,
+                    basis=check.basis,
                 )
             ]
     return []
@@ -126,12 +124,11 @@ def _unmeasured(row: Row) -> list[Reason]:
     if speed_of([row]) is not None:
         return []
     metric = METRICS[ranked_by(row)]
-    if metric.name == "throughput":
-        code, what = "throughput_unknown", "the throughput"
-    else:
-        code, what = "latency_unknown", "p99" if metric.name == "latency.p99" else "the latency"
-    few = "raise --slice or --replicates" if row.latency_ns.samples else ""
-    return [Reason(code=code, message=f"{what} is unknown: {metric.why_unknown(row)}", fix=few)]
+    code = {"throughput": "throughput_unknown", "latency.p99": "latency_unknown.p99"}.get(
+        metric.name, "latency_unknown"
+    )
+    few = ".few" if row.latency_ns.samples else ""
+    return [reason(code + few, why=metric.why_unknown(row))]
 
 
 def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
@@ -145,9 +142,9 @@ def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
     marked: dict[int, Reason] = {}
     for axis in WORK_AXES:
         for chain in _chains(rows, axis):
-            reason = _growth_fault([rows[index] for index in chain], axis)
-            if reason is not None:
-                marked.update((index, reason) for index in chain if index not in marked)
+            fault = _growth_fault([rows[index] for index in chain], axis)
+            if fault is not None:
+                marked.update((index, fault) for index in chain if index not in marked)
     return [
         msgspec.structs.replace(
             row, status="invalid", ranked=False, reasons=[*row.reasons, marked[index]]
@@ -213,9 +210,10 @@ def _growth_fault(chain: Sequence[Row], axis: str) -> Reason | None:
     ratio = stats.ratio_interval(large.of_replicates, small.of_replicates)
     if ratio is not None and ratio.high > (1 + more) / 2:
         return None  # so uncertain that growth in step with the work is not excluded
-    return Reason(
-        code="latency_does_not_grow_with_work",
-        message=f"{axis} {last.variant[axis]} takes {large.p50 / max(small.p50, 1):.2f}x the time "
-        f"of {axis} {first.variant[axis]}: the measured call may return before the work is done",
-        fix="force the backend to complete its outputs before the call returns",
+    return reason(
+        "latency_does_not_grow_with_work",
+        axis=axis,
+        more=last.variant[axis],
+        less=first.variant[axis],
+        times=large.p50 / max(small.p50, 1),
     )

@@ -56,6 +56,16 @@ def workload_option(does: str = "Use") -> Callable[[F], F]:
     )
 
 
+def metrics_option(what: str) -> Callable[[F], F]:
+    return click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="METRIC",
+        help=f"{what} (repeatable).  [default: latency.p50; offline: throughput]",
+    )
+
+
 calibration_option = click.option(
     "--calibration",
     "calibrations",
@@ -118,15 +128,20 @@ def sets_option(help_text: str) -> Callable[[F], F]:
     return run_option("sets", multiple=True, metavar="AXIS=VALUES", help=help_text)
 
 
+def shapes_option(models: str) -> Callable[[F], F]:
+    """`models`: how the command calls the model files that no workload describes."""
+    return run_option(
+        "shapes",
+        multiple=True,
+        metavar="NAME=DIMS",
+        help=f"Shape of an input of {models}, such as image=1,3,224,224 or x=scalar (repeatable).",
+    )
+
+
 def model_input_options(models: str) -> Callable[[F], F]:
     """Returns what is told of a model file that no workload describes. `models`: how the command calls it."""
     return together(
-        run_option(
-            "shapes",
-            multiple=True,
-            metavar="NAME=DIMS",
-            help=f"Shape of an input of {models}, such as image=1,3,224,224 or x=scalar (repeatable).",
-        ),
+        shapes_option(models),
         run_option(
             "ranges",
             multiple=True,
@@ -151,16 +166,15 @@ def task_option(models: str, more: str = "") -> Callable[[F], F]:
     )
 
 
-process_options = together(
-    run_option(
-        "timeout", metavar="TIME", help="Kill a process that reports no progress for this long."
-    ),
-    run_option(
-        "memory_limit",
-        metavar="SIZE",
-        help="Memory that a process may allocate, such as 512MiB.  [default: no limit]",
-    ),
+timeout_option = run_option(
+    "timeout", metavar="TIME", help="Kill a process that reports no progress for this long."
 )
+memory_limit_option = run_option(
+    "memory_limit",
+    metavar="SIZE",
+    help="Memory that a process may allocate, such as 512MiB.  [default: no limit]",
+)
+process_options = together(timeout_option, memory_limit_option)
 
 
 def seed_option(order: str) -> Callable[[F], F]:

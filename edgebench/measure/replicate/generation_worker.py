@@ -25,12 +25,12 @@ from edgebench.record import (
     OutputCheck,
     Pipeline,
     PlainDecoding,
-    Reason,
     Replicate,
     Request,
     Unseen,
     Warmup,
 )
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from edgebench.generation import Choose
@@ -278,11 +278,7 @@ def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> R
     done, asked = len(scaling.problems), len(attempts.questions)
     if done == asked:
         return msgspec.structs.replace(replicate, scaling=scaling)
-    cut = Reason(
-        code=SCALING_CUT,
-        message=f"test-time scaling over {done} of {asked} problems: the budget ended it",
-        fix="raise --budget, or leave it out",
-    )
+    cut = reason(SCALING_CUT, done=done, asked=asked)
     return msgspec.structs.replace(
         replicate, scaling=scaling if done else None, reasons=[*replicate.reasons, cut]
     )
@@ -350,17 +346,13 @@ def _equal_to_plain(replicate: Replicate, plain: PlainDecoding | None) -> Replic
     if plain.differs_at is None:
         return replicate
     kept = replicate.generate is not None and replicate.generate.requests[0].turn is not None
-    what = "with turns that are kept" if kept else "with speculation"
-    message = f"{what} the answer is another one from token {plain.differs_at + 1} on"
-    if plain.differs_by is not None:
-        message += f", where the two tokens' logits are {plain.differs_by:.3g} apart"
-    reason = Reason(
-        code="reuse_differs" if kept else "speculation_differs",
-        message=message,
-        fix="several tokens at once may round otherwise and tip a near tie: try another precision",
+    differs = reason(
+        "reuse_differs" if kept else "speculation_differs",
+        token=plain.differs_at + 1,
+        apart="" if plain.differs_by is None else plain.differs_by,
     )
     return msgspec.structs.replace(
-        replicate, status="invalid", reasons=[*replicate.reasons, reason]
+        replicate, status="invalid", reasons=[*replicate.reasons, differs]
     )
 
 

@@ -40,6 +40,8 @@ from edgebench.preparation.quantization_noise import MAX_FP32_ROUNDING
 from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.task import Task
 from edgebench.units import parity_option
+from edgebench.words import quality_words
+from edgebench.words.reason_words import reason
 
 #: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
@@ -51,7 +53,6 @@ ROUNDINGS, MAX_ROUNDING = 2, 0.5
 #: An output that rounding moves by so much of its size has no other content: a text detector's on noise.
 NEARLY_ALL = 0.9
 FP32_REFERENCE = Parity()
-ASKED = "the user's own: --parity"
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
@@ -113,15 +114,17 @@ class Tolerance:
 def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
     """Returns what a cell of this precision may be off the reference. `asked`: the user's own limit."""
     if asked is not None:
-        return Tolerance(asked, ASKED)
+        return Tolerance(asked, quality_words.ASKED)
     if precision not in PARITY_LIMIT:
-        return _with_rounding(REDUCED_PARITY_LIMIT, "reduced precision", parity)
-    return _with_rounding(PARITY_LIMIT[precision], "rounding in fp32", parity)
+        return _with_rounding(REDUCED_PARITY_LIMIT, quality_words.REDUCED_PRECISION, parity)
+    return _with_rounding(PARITY_LIMIT[precision], quality_words.rounding("fp32"), parity)
 
 
 def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
     if parity.arithmetic and not parity.moved:
-        return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
+        return Tolerance(
+            max(limit, REDUCED_PARITY_LIMIT), quality_words.rounding(parity.arithmetic)
+        )
     outputs = {
         name: min(_most(parity), times * moved)
         for name, moved in parity.moved.items()
@@ -129,7 +132,7 @@ def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUN
     }
     if not parity.arithmetic and not outputs:
         return Tolerance(limit, basis)
-    basis = f"{times:g} times what rounding in {parity.arithmetic or 'fp32'} moves the outputs"
+    basis = quality_words.roundings(times, parity.arithmetic)
     return Tolerance(limit, basis, outputs)
 
 
@@ -171,15 +174,14 @@ def matched(base: Sequence[Outputs], head: Sequence[Outputs]) -> Matched | str:
     theirs, mine = base[0], head[0]
     free = iter([name for name in mine if name not in theirs])
     names = {name: name if name in mine else next(free, "") for name in theirs}
-    told = f"base gives {_listed(theirs)}, head gives {_listed(mine)}"
     if len(mine) != len(theirs) or len(base) != len(head):
-        return f"the outputs of head are not those of base: {told}"
+        return quality_words.other_outputs(_listed(theirs), _listed(mine))
     if any(np.shape(mine[names[name]]) != np.shape(theirs[name]) for name in theirs):
-        return f"the outputs of head have other shapes than those of base: {told}"
-    renamed = ", ".join(f"{old!r} is head's {new!r}" for old, new in names.items() if old != new)
+        return quality_words.other_shapes(_listed(theirs), _listed(mine))
+    renamed = [(old, new) for old, new in names.items() if old != new]
     return Matched(
         [{name: item[names[name]] for name in names} for item in head],
-        f"outputs have other names, and are compared by place: base's {renamed}" if renamed else "",
+        quality_words.renamed_outputs(renamed) if renamed else "",
     )
 
 
@@ -218,7 +220,7 @@ def output_check(
     batch, parity, count = standard.batch, standard.parity, len(items)
     session.reset()
     got = infer(session, batch, items)
-    same = _with_rounding(SAME_SESSION_LIMIT, "one deployment, twice", parity, times=1)
+    same = _with_rounding(SAME_SESSION_LIMIT, quality_words.ONE_DEPLOYMENT, parity, times=1)
     if Path(expected).exists():
         want, against, allowed = load_outputs(expected, count), "replicate 0", same
     else:
@@ -265,20 +267,15 @@ def _checked(against: str, deviation: Deviation, basis: str) -> OutputCheck:
 
 def mismatch(check: OutputCheck) -> Reason:
     """Returns what a check that did not pass found."""
-    far = f"by {check.relative_error:.2g} (limit {check.limit:.2g}, {check.basis})"
-    if check.against == "itself":
-        return Reason(
-            code="output_mismatch",
-            message=f"the same inputs gave other outputs in one process, {far}: the model is random by "
-            "itself, or keeps a state that is not reset",
-        )
-    limits = parity_option(check.relative_error)
-    return Reason(
-        code="output_mismatch",
-        message=f"outputs differ from {check.against} {far}",
-        fix=f"where they are meant to, and the model is a file of your own: {limits} says how far"
-        if limits
-        else "",
+    option = parity_option(check.relative_error)
+    form = "random" if check.against == "itself" else "checked" if option else "hopeless"
+    return reason(
+        f"output_mismatch.{form}",
+        against=check.against,
+        error=check.relative_error,
+        limit=check.limit or 0.0,
+        basis=check.basis,
+        option=option,
     )
 
 
@@ -293,7 +290,7 @@ def logits_check(session: GenerationSession, prompts: Prompts, *, expected: str)
         save_outputs(expected, got)
         want, against = got, "itself"
         got = [_some_logits(session, prompts)]
-    allowed = Tolerance(SAME_SESSION_LIMIT, "one deployment, twice")
+    allowed = Tolerance(SAME_SESSION_LIMIT, quality_words.ONE_DEPLOYMENT)
     return _checked(against, deviation(got, want, allowed), allowed.basis)
 
 
@@ -382,41 +379,37 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
     allowed = standard.tolerance
     if not standard.reference:
         cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
-        return _unknown_parity(note or "there is no reference", of=cut)
+        return _unknown_parity(note or quality_words.NO_REFERENCE, of=cut)
     if parity.random:
-        return _unknown_parity(
-            f"{parity.random}: export it without, or give it a task with labels (--task)"
-        )
+        return _unknown_parity(quality_words.random_model(parity.random))
     want = load_outputs(standard.reference, len(task))
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
     if not got:
         return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
     largest = deviation(got, want[: len(got)], allowed)
-    reason = ""
+    why = ""
     if standard.constant:
-        reason = "the outputs are the same whatever the input: parity would prove nothing"
-    elif not largest.held and drowned(largest, parity) and allowed.basis != ASKED:
+        why = quality_words.CONSTANT_OUTPUTS
+    elif not largest.held and drowned(largest, parity) and standard.asked is None:
+        moved = parity.moved[largest.output]
         return _unknown_parity(
-            f"rounding in {parity.arithmetic or 'fp32'} alone moves {largest.output!r} by "
-            f"{parity.moved[largest.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
-            "the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with labels (--task)"
+            quality_words.drowned_parity(parity.arithmetic, largest.output, moved)
         )
     elif not largest.held:
-        reason = (
-            f"outputs differ from {parity.reference} by {largest.error:.2g} "
-            f"(limit {largest.limit:.2g}, {allowed.basis})"
+        why = quality_words.outputs_differ(
+            parity.reference, largest.error, largest.limit, allowed.basis
         )
     return Quality(
         metric=PARITY_METRIC,
         value=largest.error if np.isfinite(largest.error) else None,
         floor=largest.limit,
         better="lower",
-        passed=not reason,
+        passed=not why,
         items=len(got),
         of=len(want) if len(got) < len(want) else None,
         kind="parity",
         basis=allowed.basis,
-        reason=reason or note,
+        reason=why or note,
     )
 
 

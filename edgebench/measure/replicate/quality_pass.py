@@ -16,8 +16,10 @@ import msgspec
 
 from edgebench.measure.replicate.quality_limits import against_limits
 from edgebench.measure.reruns import QUALITY_CUT
-from edgebench.record import Quality, Reason, Replicate
+from edgebench.record import Quality, Replicate
 from edgebench.task import OutOfTime
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from edgebench.definitions.workload import Quality as QualitySpec
@@ -138,7 +140,7 @@ def judged_in_part(
     quality = msgspec.structs.replace(quality, of=of, interval=interval)
     if interval is None and quality.floor is not None:
         # The perplexity of one text is not that of six.
-        unknown = f"whether {spec.metric} holds is not known from {items} of {of} items"
+        unknown = unknown_words.quality_of_some(spec.metric, items, of)
         reasons = "; ".join(filter(None, (unknown, quality.reason)))
         return msgspec.structs.replace(quality, passed=False, reason=reasons)
     return quality
@@ -164,7 +166,7 @@ def unknown_quality(spec: QualitySpec, better: Literal["higher", "lower"], of: i
         passed=False,
         items=0,
         of=of,
-        reason="the budget ended before it could be measured",
+        reason=unknown_words.QUALITY_OUT_OF_TIME,
     )
 
 
@@ -172,12 +174,8 @@ def with_quality(replicate: Replicate, quality: Quality, needed_s: float) -> Rep
     """The replicate with what its quality pass found, and with what is to be known where it was cut."""
     if quality.of is None:
         return msgspec.structs.replace(replicate, quality=quality)
-    what = f"quality over {quality.items} of {quality.of} items" if quality.items else "no quality"
-    cut = Reason(
-        code=QUALITY_CUT,
-        message=f"{what}: the budget ended the pass, which takes about {needed_s:.3g} s in all",
-        fix=f"raise --budget by {needed_s:.3g} s for each such row, or leave --budget out",
-    )
+    key = QUALITY_CUT if quality.items else f"{QUALITY_CUT}.none"
+    cut = reason(key, items=quality.items, of=quality.of, needed_s=needed_s)
     return msgspec.structs.replace(replicate, quality=quality, reasons=[*replicate.reasons, cut])
 
 

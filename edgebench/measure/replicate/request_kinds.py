@@ -1,4 +1,4 @@
-"""What sets requests apart beyond their lengths: speculation, and turns of a conversation that are kept or read anew."""
+"""Tells kinds of requests apart beyond their lengths: speculation, and turns of a conversation that are kept or read anew."""
 
 from __future__ import annotations
 

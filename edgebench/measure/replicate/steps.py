@@ -22,7 +22,7 @@ from edgebench.measure.replicate.check_plan import CheckPlan
 from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job, StreamJob
-from edgebench.probes import process_accounting, process_memory
+from edgebench.probes import instruction_counter, process_accounting, process_memory
 from edgebench.processes.memory_group import BY_ALLOCATIONS
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import (
@@ -30,6 +30,7 @@ from edgebench.record import (
     Accounts,
     Company,
     Completion,
+    Instructions,
     Memory,
     OutputCheck,
     Pipeline,
@@ -177,12 +178,16 @@ class Counted(NamedTuple):
 
     window: Window
     accounts: Accounts
+    instructions: instruction_counter.Count | None = None  # None: they were not looked at
 
 
 def counted_window(opened: Opened) -> Counted:
-    account = process_accounting.Account()
+    counter = instruction_counter.current()
+    account, begin = process_accounting.Account(), counter.look()
     window = _window(opened)
-    return Counted(window, msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns))
+    retired = counter.since(begin)
+    accounts = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
+    return Counted(window, accounts, retired)
 
 
 def measurement(opened: Opened) -> Counted:
@@ -201,9 +206,21 @@ def measurement(opened: Opened) -> Counted:
     return counted_window(opened)
 
 
+def instructions(job: Job, counted: Counted) -> list[Instructions]:
+    """What the processor counted in the window."""
+    if (found := counted.instructions) is None:
+        return []
+    inferences = counted.window.queries * job.runs_per_query * job.batch
+    return [
+        Instructions(
+            source="perf_event", count=found.value, inferences=inferences, unknown=found.unknown
+        )
+    ]
+
+
 def with_window(replicate: Replicate, counted: Counted) -> Replicate:
     """The replicate with what every kind of window has."""
-    window, accounts = counted
+    window, accounts, _ = counted
     return msgspec.structs.replace(
         replicate,
         samples_ns=window.samples_ns,

@@ -25,9 +25,11 @@ from edgebench.measure.replicate.check_plan import check_plan
 from edgebench.measure.replicate.phases import peak_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job
-from edgebench.probes import process_memory
+from edgebench.probes import instruction_counter, process_memory
 from edgebench.processes.parent_tie import be_first_to_go, limit_memory
 from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,12 +65,13 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
     limit_memory(steps.allocations_limit(job))
+    instruction_counter.begin()
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker
 
         return generation_worker.measure(job, link, started, runtime)
-    start = _start(job, link, runtime)
+    start = warm_start(job, link, runtime)
     opened = start.opened
     completed = steps.completion(opened)
     if completed.incomplete:
@@ -87,6 +90,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         index=job.index,
         status="ok",
         started_utc=started,
+        instructions=steps.instructions(job, counted),
         import_ns=runtime.import_ns,
         load_ns=start.load_ns,
         first_inference_ns=start.first_ns,
@@ -114,7 +118,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(replicate, digest)
 
 
-class _Start(NamedTuple):
+class Start(NamedTuple):
     """A warm session, and what its cold start took."""
 
     opened: steps.Opened
@@ -125,7 +129,7 @@ class _Start(NamedTuple):
     first_ns: int
 
 
-def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
+def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
     """The cold start, from the load of the model to the end of the warm-up."""
     link.phase("load of the model")
     backend, model = runtime.backend, steps.model_file(job)
@@ -157,7 +161,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
     )
     used = steps.Used(uss_loaded, process_memory.uss_bytes())
     opened = steps.Opened(job, link, plan, session, task, pool, typical_ns, feeds)
-    return _Start(opened, items, used, warmup, load_ns, first_ns)
+    return Start(opened, items, used, warmup, load_ns, first_ns)
 
 
 def _deferred(opened: steps.Opened, started: str, completed: Completion) -> Done:
@@ -213,15 +217,8 @@ def _judged(replicate: Replicate, seeks_rate: bool) -> Replicate:
 
         reasons.append(mismatch(replicate.output_check))
     if paced is not None and (why := _not_sustained(paced, len(replicate.samples_ns))):
-        reasons.append(
-            Reason(
-                code="rate_not_sustained",
-                message=f"{paced.rate_per_s:g} queries a second are more than this deployment serves: {why}",
-                fix="lower --rate"
-                if replicate.stream is None
-                else "a faster variant, or more threads",
-            )
-        )
+        key = "rate_not_sustained" + ("" if replicate.stream is None else ".stream")
+        reasons.append(reason(key, rate_per_s=paced.rate_per_s, why=why))
     if not reasons:
         return replicate
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
@@ -236,7 +233,7 @@ def _not_sustained(paced: Paced, queries: int) -> str:
     if paced.arrivals == "poisson":
         return overloaded(paced)
     late = paced.misses > queries / 2
-    return f"{paced.misses} came too late or never ran" if late else ""
+    return unknown_words.too_late(paced.misses) if late else ""
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:

@@ -5,7 +5,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const byId = id => document.getElementById(id);
   const page = document.body.dataset.page;
-  let rows = [], shown = [], first = 0;
+  let rows = [], columns = [], shown = [], first = 0;
 
   function element(name, text, attributes = {}) {
     const made = document.createElement(name);
@@ -21,7 +21,7 @@
   }
 
   const day = started => started.slice(0, 10) || "-";
-  const number = value => value === null ? "-" : String(Math.round(value * 1e4) / 1e4);
+  const number = value => value === null ? "-" : value.toFixed(3);
   const steps = row => row.series.reduce((count, series) => count + series.steps.length, 0);
 
   const COLUMNS = {
@@ -38,9 +38,7 @@
       ["report", row => row.report ? element("a", "report", { href: row.report }) : ""],
     ],
     device: [
-      ["workload", row => `${row.workload}@${row.workload_version} ${row.scenario}`],
-      ["backend", row => row.backend],
-      ["settings", row => settings(row.variant)],
+      ["deployment", row => `${row.backend} ${settings(row.variant)}`],
       ["p50", row => row.latency, true],
       ["items/s", row => row.throughput, true],
       ["memory", row => row.memory, true],
@@ -63,21 +61,56 @@
 
   function draw() {
     const body = byId("table").tBodies[0];
-    body.replaceChildren(...shown.slice(first, first + PAGE_ROWS).map(row => {
-      const line = element("tr");
-      if (row.ranked === false) line.className = "struck";
-      for (const [, make, right] of COLUMNS[page]) {
-        const cell = element("td", undefined, right ? { class: "number" } : {});
-        cell.append(make(row));
-        line.append(cell);
-      }
-      return line;
-    }));
+    const lines = shown.slice(first, first + PAGE_ROWS);
+    body.replaceChildren(...(page === "index" ? lines.map(lineOf) : grouped(lines)));
     const last = Math.min(first + PAGE_ROWS, shown.length);
     byId("count").textContent = `${shown.length} of ${rows.length}`;
     byId("place").textContent = shown.length ? `${first + 1} to ${last}` : "nothing matches";
     byId("before").disabled = first === 0;
     byId("after").disabled = last === shown.length;
+  }
+
+  // Rows below the name of their workload; variants that a backend does not support are one line that opens.
+  function grouped(lines) {
+    const made = [];
+    let workload = "", unable = "";
+    for (const row of lines) {
+      const name = `${row.workload}@${row.workload_version} ${row.scenario}`;
+      if (name !== workload) made.push(wide("group", element("strong", name)));
+      if (row.status !== "unsupported") made.push(lineOf(row));
+      else if (name !== workload || row.backend !== unable) made.push(unsupported(lines.filter(other =>
+        other.status === "unsupported" && other.backend === row.backend && `${other.workload}@${other.workload_version} ${other.scenario}` === name)));
+      workload = name;
+      unable = row.status === "unsupported" ? row.backend : "";
+    }
+    return made;
+  }
+
+  function wide(name, content) {
+    const line = element("tr", undefined, { class: name });
+    const cell = element("td", undefined, { colspan: columns.length });
+    cell.append(content);
+    line.append(cell);
+    return line;
+  }
+
+  function unsupported(some) {
+    const details = element("details");
+    const list = element("ul");
+    list.append(...some.map(row => element("li", settings(row.variant))));
+    details.append(element("summary", `${some[0].backend}: ${some.length} variant${some.length > 1 ? "s" : ""} unsupported`), list);
+    return wide("unable", details);
+  }
+
+  function lineOf(row) {
+    const line = element("tr");
+    if (row.ranked === false) line.className = "struck";
+    for (const [name, make, right] of columns) {
+      const cell = element("td", undefined, { class: right ? "number" : "", "data-name": name });
+      cell.append(make(row));
+      line.append(cell);
+    }
+    return line;
   }
 
   function filter() {
@@ -101,7 +134,9 @@
     for (const row of rows) {
       row.words = [row.device, row.workload, row.scenario, row.backend, settings(row.variant)].join(" ").toLowerCase();
     }
-    byId("table").tHead.rows[0].append(...COLUMNS[page].map(
+    // Steps and trends are columns only where there are some.
+    columns = COLUMNS[page].filter(([name, make]) => !["steps", "trend", "energy"].includes(name) || rows.some(row => ![ "", "-", "0"].includes(make(row))));
+    byId("table").tHead.rows[0].append(...columns.map(
       ([name, , right]) => element("th", name, right ? { scope: "col", class: "number" } : { scope: "col" })));
     options("workload", rows.map(row => row.workload));
     if (page === "index") startIndex(data); else startDevice(data);

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.energy import EnergySource, find_source
-from edgebench.energy.energy_window import Refused, WindowEnergy
-from edgebench.energy.replicate_energy import Idle
-from edgebench.energy.run_meter import SampledMeter, open_meter
 from tests.kernel.guest.lab import NOBODY, Lab, close, equal, settle
+from tests.kernel.guest.moving import followed
 from tests.kernel.guest.registry import check
 
 _FIRST, _SECOND = 0x40, 0x41
 _SENSOR = 0x48
-_TRIES = 4
-_STEP_S = 0.03  # a channel's value may be as old as the reader's interval
 _ZONE = "/sys/class/thermal/thermal_zone0"
 
 
@@ -102,40 +95,7 @@ def nobody_may_read_it(lab: Lab) -> None:
 @check(*_ALL)
 def power_that_moves_is_followed(lab: Lab) -> None:
     """Joules of a window in which power doubles, by the very process that reads the meter in a run."""
-    watts = _set(lab, lab.board)
-    source = find_source()
-    assert isinstance(source, EnergySource), source
-    for _ in range(_TRIES):  # a busy host keeps the reader waiting, and then that is said
-        found, moving_ns, moved_ns = _window_with_a_step(lab, source)
-        if not (isinstance(found, Refused) and found.reason == "read_failed"):
-            break
-    assert isinstance(found, WindowEnergy), found
-    middle_ns = (
-        moving_ns + moved_ns
-    ) / 2  # a busy host may stop this process between two registers
-    before_s, after_s = (middle_ns - found.start_ns) / 1e9, (found.end_ns - middle_ns) / 1e9
-    parts = found.uncertainty
-    open_j = parts.edge_j + parts.sampling_j + parts.gap_j + watts * (moved_ns - moving_ns) / 2e9
-    close(found.energy_j, watts * (before_s + 2 * after_s), open_j + _STEP_S * watts)
-
-
-def _window_with_a_step(lab: Lab, source: EnergySource) -> tuple[Idle, int, int]:
-    """The energy of a window in which power doubles, and when that began and was done."""
-    moved_ns: list[int] = []
-
-    def move() -> None:
-        moved_ns.append(time.monotonic_ns())
-        _set(lab, lab.board, 2)
-        moved_ns.append(time.monotonic_ns())
-
-    with open_meter(source) as meter:
-        assert isinstance(meter, SampledMeter), meter
-        timer = threading.Timer(0.6 * meter.idle_s, move)
-        timer.start()
-        found = meter.idle()
-        timer.join()
-    _set(lab, lab.board)
-    return found, moved_ns[0], moved_ns[1]
+    followed(lambda factor: _set(lab, lab.board, factor), _set(lab, lab.board))
 
 
 @check("agx-orin")

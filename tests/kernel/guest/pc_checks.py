@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kernel.guest.lab import NOBODY, Lab, close, edgebench, equal, settle
+from tests.kernel.guest.moving import followed
 from tests.kernel.guest.registry import check
 
 _RAPL = Path("/sys/module/rapl_uml/parameters")
@@ -55,6 +56,18 @@ def ina226_is_read_as_devices_yaml_says(lab: Lab) -> None:
         seen, found = lab.watch().found, lab.doctor()["energy"]
     close(seen["energy_j"], 1.775 * seen["window_s"])
     close(found["resolution"], 0.00625)
+
+
+@check("pc")
+def ina226_that_moves_is_followed(lab: Lab) -> None:
+    """Joules of a window in which its power doubles."""
+
+    def power(factor: int) -> None:
+        lab.bus.ina226(0x45, 4445, 4000, 200 * factor)
+
+    power(1)
+    with _plugged(lab, "ina226", 0x45), _named(lab, "ina226/power1"):
+        followed(power, 1.25)
 
 
 @check("pc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.kernel.guest.lab import Lab, close, equal
+from tests.kernel.guest.moving import followed
 from tests.kernel.guest.registry import check
 
 _RAW = 0x011E00
@@ -10,10 +11,10 @@ _RAW = 0x011E00
 _WATTS = _RAW * 1000 * 20000 * 4 / (20 * 2000) / 1e6
 
 
-def _set(lab: Lab) -> None:
+def _set(lab: Lab, factor: int = 1) -> None:
     for channel, millivolts, shunt_uv in ((1, 12008, 560), (2, 12008, 80), (3, 4968, 1960)):
         lab.bus.ina3221(0x40, channel, millivolts, shunt_uv)
-    lab.bus.ina238(0x44, 19800, _RAW)
+    lab.bus.ina238(0x44, 19800, _RAW * factor)
 
 
 @check("thor")
@@ -24,6 +25,12 @@ def input_of_the_carrier_board_is_measured(lab: Lab) -> None:
     equal((seen["source"], seen["scope"]), ("ina238", "module + carrier board input"))
     close(seen["rails"][0]["w"], _WATTS)
     close(seen["energy_j"], _WATTS * seen["window_s"])
+
+
+@check("thor")
+def input_that_moves_is_followed(lab: Lab) -> None:
+    """Joules of a window in which power doubles."""
+    followed(lambda factor: _set(lab, factor), _WATTS)
 
 
 @check("thor")

@@ -19,10 +19,9 @@ from edgebench import stats
 from edgebench.analysis.defaults import SURE
 from edgebench.analysis.round_blocks import fit
 from edgebench.analysis.table import build_table
-from edgebench.analysis.uncertainty import Ratio
 from edgebench.record import Record
 from tests import records as make
-from tests.analysis.test_round_blocks import KINDS, noise
+from tests.analysis.test_round_blocks import KINDS, noise, ratio_of_cells
 from tests.perf.blocks.data import FILE, FOLDER, runs
 
 SIMULATED = 600
@@ -51,9 +50,7 @@ def line(name: str, some: Sequence[Logs]) -> Line:
     held, alone, width, width_alone = [], [], [], []
     found = fit(np.stack(some))
     for one, two in combinations(range(found.mean.shape[1]), 2):
-        error = np.hypot(found.error[:, one], found.error[:, two])
-        log = found.mean[:, one] - found.mean[:, two]
-        ratio = Ratio(log, error, found.degrees, np.ones(len(log), dtype=bool))
+        ratio = ratio_of_cells(found, one, two)
         held += (~ratio.told_apart(0.95)).tolist()
         low, high = ratio.bounds(0.95)
         width += (np.sqrt(high / low) - 1).tolist()

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from edgebench.ab_test.pair_statistics import (
     Round,
     as_share,
-    clopper_pearson,
     cpu_change,
     wall_change,
 )
@@ -31,6 +30,7 @@ from edgebench.ab_test.verdict import (
     judge_canary,
     pairs_of_next_look,
 )
+from tests.exact_shares import clopper_pearson
 from tests.perf.gate import data
 
 CLOCKS: dict[str, Callable[[Sequence[Round]], float | None]] = {

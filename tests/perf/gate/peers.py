@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import mean, median
 from typing import Any
 
-from edgebench.ab_test.pair_statistics import clopper_pearson, cpu_change, wall_change
+from edgebench.ab_test.pair_statistics import cpu_change, wall_change
 from edgebench.ab_test.verdict import Rules, Tolerance, judge
+from tests.exact_shares import clopper_pearson
 from tests.perf.gate import data
 from tests.perf.gate.judge import FILES, named
 

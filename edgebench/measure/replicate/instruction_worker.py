@@ -1,0 +1,141 @@
+"""A worker under callgrind: it counts the instructions of a few inferences, and times nothing.
+
+    valgrind --tool=callgrind ... python -m edgebench.measure.replicate.instruction_worker DUMP JOB_FD RESULT_FD PARENT_PID
+
+Callgrind counts nothing until the session is warm. Then it counts windows of n and of 2 n inferences: what the second has
+more is the instructions of n, whatever the loop and the tool itself take.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from edgebench.errors import EdgebenchError
+from edgebench.measure.replicate import steps
+from edgebench.measure.replicate.worker import warm_start
+from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.measure.worker_messages import Done, Job
+from edgebench.processes.parent_tie import be_first_to_go
+from edgebench.record import Instructions, Replicate
+
+COUNTED_S: Final = 10.0  # of all windows, as slow as they are here
+MAX_INFERENCES: Final = 200  # of the shorter window
+WARM_UP_S: Final = 0.2
+_TOTAL = re.compile(r"^totals: (\d+)", re.MULTILINE)
+
+#: Runs a piece of work, and tells the instructions that it took.
+Window = Callable[[Callable[[], None]], int]
+
+
+def main() -> None:
+    dump = Path(sys.argv[1])
+    job_fd, result_fd, parent_pid = map(int, sys.argv[2:5])
+    link = ParentLink(job_fd, result_fd, parent_pid)
+    link.die_with_parent()
+    be_first_to_go()
+    job = link.receive_job()
+    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    try:
+        found = counted(job, link, Callgrind(dump))
+    except EdgebenchError as error:
+        found = uncounted(error.message)
+    except Exception as error:  # noqa: BLE001 - whatever a runtime raises here is no fault of the row
+        found = uncounted(steps.explain(error, job.task, job.backend)[1])
+    replicate = Replicate(index=job.index, status="ok", started_utc=started, instructions=[found])
+    link.done(Done(replicate))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def uncounted(why: str) -> Instructions:
+    return Instructions(source="callgrind", count=None, inferences=0, unknown=why)
+
+
+class Callgrind:
+    """Controls the callgrind that this process runs under. Raises EdgebenchError where it does not listen."""
+
+    def __init__(self, dump: Path) -> None:
+        self._dump = dump
+        self._dumps = 0
+
+    def on(self) -> None:
+        self._say("-i", "on")
+
+    def window(self, work: Callable[[], None]) -> int:
+        """The instructions of all threads while the work ran."""
+        self._say("-z")
+        work()
+        self._dumps += 1
+        self._say("-d")
+        path = self._dump.with_name(f"{self._dump.name}.{self._dumps}")
+        found = _TOTAL.search(path.read_text(errors="replace"))
+        if found is None:
+            raise EdgebenchError(f"callgrind wrote no total to {path.name}")
+        return int(found[1])
+
+    def _say(self, *words: str) -> None:
+        done = subprocess.run(
+            ["callgrind_control", *words, str(os.getpid())],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            raise EdgebenchError(f"callgrind does not listen: {lines[-1] if lines else words}")
+
+
+def counted(job: Job, link: ParentLink, callgrind: Callgrind) -> Instructions:
+    """From the import of the runtime to the count."""
+    runtime = steps.import_runtime(job, link)
+    opened = warm_start(msgspec.structs.replace(job, warmup_s=WARM_UP_S), link, runtime).opened
+    link.phase("count of instructions", 10 * COUNTED_S)
+    callgrind.on()
+    count, runs = difference(opened.session.run, opened.pool, callgrind.window)
+    return Instructions(source="callgrind", count=count, inferences=runs * job.batch)
+
+
+def difference(
+    run: Callable[[Any], Any],
+    pool: list[Any],
+    window: Window,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[int, int]:
+    """The instructions of some inferences, and of how many: those of a window less those of one half as long."""
+
+    def work(runs: int) -> Callable[[], None]:
+        queries = list(islice(cycle(pool), runs))
+
+        def serve() -> None:
+            for prepared in queries:
+                run(prepared)
+
+        return serve
+
+    took_s: list[float] = []
+
+    def timed() -> None:
+        begin = clock()
+        run(pool[0])
+        took_s.append(clock() - begin)
+
+    window(timed)  # the tool translates what it has not seen
+    window(timed)
+    runs = max(1, min(MAX_INFERENCES, int(COUNTED_S / 3 / max(took_s[-1], 1e-6))))
+    short, long = window(work(runs)), window(work(2 * runs))
+    return max(long - short, 0), runs
+
+
+if __name__ == "__main__":
+    main()

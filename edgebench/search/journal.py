@@ -1,0 +1,69 @@
+"""Keeps what exploring measured, a line each, so that a search that was stopped measures none of it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+Value = TypeVar("Value")
+
+
+class _Line(msgspec.Struct, frozen=True, array_like=True):
+    key: list[str]
+    value: msgspec.Raw
+
+
+class Journal:
+    """A file of values by their keys. Lines are only ever added; one that was cut off counts as not there."""
+
+    def __init__(self, path: Path, kept: dict[tuple[str, ...], msgspec.Raw]) -> None:
+        self._path, self._kept = path, kept
+        self.recalled = 0  # values that were not measured again
+
+    def once(self, key: Sequence[str], kind: Any, make: Callable[[], Value]) -> Value:
+        """The value of a key: of the file, or made now and kept. `kind` is its type."""
+        name = tuple(key)
+        if name in self._kept:
+            try:
+                found: Value = msgspec.json.decode(self._kept[name], type=kind)
+            except msgspec.MsgspecError:
+                pass  # of another version of edgebench
+            else:
+                self.recalled += 1
+                return found
+        made = make()
+        self._keep(name, made)
+        return made
+
+    def knows(self, key: Sequence[str]) -> bool:
+        return tuple(key) in self._kept
+
+    def _keep(self, name: tuple[str, ...], made: object) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        value = msgspec.json.encode(made)
+        self._kept[name] = msgspec.Raw(value)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(_Line([*name], msgspec.Raw(value))) + b"\n")
+
+
+def journal_at(path: Path, resume: bool) -> Journal:
+    """The journal of a search: what is kept where it goes on, else empty."""
+    if not resume:
+        path.unlink(missing_ok=True)
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        lines = []
+    if lines and not lines[-1].endswith(b"\n"):
+        path.write_bytes(b"".join(lines[:-1]))
+    return Journal(path, {tuple(each.key): each.value for each in map(_read, lines) if each})
+
+
+def _read(line: bytes) -> _Line | None:
+    try:
+        return msgspec.json.decode(line, type=_Line)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,1 @@
+"""Words for what the code below the edge tells by codes and data."""

