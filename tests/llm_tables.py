@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgebench.analysis.table_types import Quality, Row
 from edgebench.api.loading import load
@@ -146,12 +147,12 @@ def _values(quality: Quality) -> list[tuple[str, float | None]]:
     return [(quality.metric, quality.value), *((each.metric, each.value) for each in quality.also)]
 
 
-def _ns(value: object) -> str:
-    return format_ns(int(value))  # type: ignore[call-overload]
+def _ns(value: Any) -> str:
+    return format_ns(int(value))
 
 
-def _bytes(value: object) -> str:
-    return format_bytes(int(value))  # type: ignore[call-overload]
+def _bytes(value: Any) -> str:
+    return format_bytes(int(value))
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {

@@ -2,8 +2,8 @@
 CSV, whose columns are the paths into it.
 
 Latencies are taken from their raw values. What its readers found wrong is left out and said so:
-times per token (events of earlier requests are never cleared), energy (sampled at 1 Hz, the
-loading included), and rates of prefill and decode (tokens labelled as samples).
+times per token (events of earlier requests are never cleared), energy (sampled at 1 Hz,
+too seldom), and rates of prefill and decode that are not labelled tokens/s (generate's per-token path counts tokens as samples).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _record(
         energy=Energy(
             status="unavailable",
             reason="not_trusted",
-            detail="optimum-benchmark samples at 1 Hz, the loading included",
+            detail="optimum-benchmark samples at 1 Hz, too seldom for its windows",
         ),
         replicates=[_source.sampled(samples)] if samples else [],
     )

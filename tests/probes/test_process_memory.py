@@ -106,3 +106,22 @@ def test_a_mapped_file_counts_as_a_file_and_an_array_as_anonymous(tmp_path: Path
     of_file, own = map(int, done.stdout.split())
     assert of_file == pytest.approx(size, rel=0.05)
     assert own == pytest.approx(size, rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_this_process_is_what_the_kernel_sums() -> None:
+    """Each mapping's figures of /proc/self/smaps, summed by hand, within 1 %."""
+    code = (
+        "from pathlib import Path\n"
+        "from edgebench.probes.process_memory import resident, uss_bytes\n"
+        "held = bytearray(b'1') * (48 << 20)\n"
+        "told, uss = resident(), uss_bytes()\n"
+        "lines = [line.split() for line in Path('/proc/self/smaps').read_text().splitlines()]\n"
+        "def total(*names):\n"
+        "    return 1024 * sum(int(words[1]) for words in lines if words[0].rstrip(':') in names)\n"
+        "assert abs(told.proportional / total('Pss') - 1) < 0.01\n"
+        "assert abs(uss / total('Private_Clean', 'Private_Dirty') - 1) < 0.01\n"
+        "assert abs((told.anonymous + told.file_backed) / total('Rss') - 1) < 0.01\n"
+        "print(told, total('Pss'), uss)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -65,8 +65,8 @@ def gain_of(plain: rec.PlainDecoding) -> float | None:
 
 def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
     reasons = {
-        "drafted": unknown_words.UNTOLD_BY_RUNTIME,
-        "acceptance": unknown_words.UNTOLD_BY_RUNTIME
+        "drafted": unknown_words.DRAFTED_UNTOLD,
+        "acceptance": unknown_words.DRAFTED_UNTOLD
         if made.drafted is None
         else unknown_words.NOTHING_DRAFTED,
         "tokens_per_step": unknown_words.ONE_TOKEN_STEP,
