@@ -227,7 +227,7 @@ def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_pat
         "slice_": "1s", "sustain": "1s", "timeout": "1s", "memory_limit": "1GiB", "parity": None,
         "estimate": "cpu-time:3", "energy_markers": None, "energy_root": str(tmp_path), "seed": "1",
         "devices": str(tmp_path / "devices.yaml"), "device": "rack 7", "strict": None,
-        "cool_to": "60", "companions": "cpu:2", "profile": None,
+        "cool_to": "60", "companions": "cpu:2", "profile": None, "instructions": "callgrind",
     }  # fmt: skip
     told_by_row = {"names", "suite", "backends", "sets", "scenarios", "rate", "replicates"}
     told_by_row |= {"bound", "together"}
