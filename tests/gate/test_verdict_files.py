@@ -131,7 +131,7 @@ def ends(error: BaseException) -> Callable[..., Any]:
 def test_whatever_ends_a_gate_is_what_the_files_say(
     job: Job, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
 ) -> None:
-    monkeypatch.setattr(gate, "_measured", ends(error))
+    monkeypatch.setattr(gate, "_measure", ends(error))
     assert job.run("gate", "--policy", "gate.yaml", *job.files)[0] is not None
     assert said in job.said()
 
@@ -144,7 +144,7 @@ def test_earlier_files_are_gone_while_a_gate_runs(
         assert not job.md.exists()
         return report()
 
-    monkeypatch.setattr(gate, "_measured", measured)
+    monkeypatch.setattr(gate, "_measure", measured)
     assert job.run("gate", "--policy", "gate.yaml", *job.files)[0] is None
     assert "REGRESS" in job.md.read_text()
 
@@ -188,7 +188,7 @@ def test_one_file_that_cannot_be_written_costs_no_other(
 
 
 def test_the_exit_code_of_an_error_stays(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_measured", ends(AssetError("gone")))
+    monkeypatch.setattr(gate, "_measure", ends(AssetError("gone")))
     error, _ = job.run("gate", "--policy", "gate.yaml", *job.files)
     assert isinstance(error, AssetError)
     assert error.exit_code == ExitCode.ASSET
