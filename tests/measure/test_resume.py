@@ -59,6 +59,10 @@ OTHERS = {
     "companions": "cpu:2",
     "cool_to": "60",
     "profile": None,
+    "instructions": "callgrind",
+    "shape_sequence": "natural",
+    "worst_case": "1s",
+    "loadgen": None,
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 

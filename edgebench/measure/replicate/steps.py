@@ -418,9 +418,10 @@ def worst_case(opened: Opened) -> WorstCase | None:
     from edgebench.measure.loads import worst_inputs
     from edgebench.preparation import input_pool
 
-    job, session, task = opened.job, opened.session, opened.task()
+    job, session = opened.job, opened.session
     if not job.worst_case_s:
         return None
+    task = opened.task()  # which a replicate that seeks nothing does without
     opened.phase("search for the slowest input", 2 * job.worst_case_s, 8 * worst_inputs.ITEMS)
     raws = [task.raw(index) for index in range(min(len(task), worst_inputs.ITEMS))]
     answering = raws[0]
