@@ -219,7 +219,11 @@ def test_the_fastest_safe_map_is_chosen(searching: Searching, tmp_path: Path) ->
     assert report.deployment.map_file is not None
     assert Path(report.deployment.map_file).read_text().startswith("# mixed:")
     drawn = ElementTree.parse(Path(str(report.results)).with_suffix(".search.svg")).getroot()
-    assert len(drawn.findall(f"{SVG}circle")) == len(report.rows) + 1  # the chosen one is ringed
+    maps = [row for row in report.rows if row.map_file]
+    assert len(drawn.findall(f"{SVG}circle")) == len(maps) + 1  # the chosen one is ringed
+    usual = len(report.rows) - len(maps)  # squares; and what int8 saves of each group
+    assert len(drawn.findall(f"{SVG}path")) == usual + len(GROUPS)
+    assert len(drawn.findall(f"{SVG}polyline")) == 1
     assert len(drawn.findall(f"{SVG}rect")) == 2 + len(GROUPS)
     assert json.loads(
         (tmp_path / "out" / "desk" / "20260701T100000Z-0123abcd.search.json").read_text()
