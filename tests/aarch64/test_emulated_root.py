@@ -48,6 +48,7 @@ def test_a_wheel_that_is_missing_leaves_the_older_python_out(
     monkeypatch.setattr(python310, "_standard_library", lambda: tmp_path / "lib")
     (tmp_path / "lib").mkdir()
     monkeypatch.setattr(subprocess, "run", no_wheel)
+    monkeypatch.setattr(aarch64, "_uv", lambda: ["uv"])
     aarch64._ensure_python310()
     assert aarch64.left_out(JETPACK_6) == (
         f"Python 3.10: pip cannot fetch {python310.PACKAGE} for aarch64: ERROR: No matching distribution found for x"
