@@ -1,11 +1,12 @@
 """Three boards by `edgebench fleet run`, and by three separate `edgebench run`s: is it the same table?
 
-    python -m tests.soak.fleet_boards [--python INTERPRETER]... [--keep FOLDER] [-- OPTIONS OF RUN...]
+    python -m tests.soak.fleet_boards [--python INTERPRETER]... [--in-turn] [-- OPTIONS OF RUN...]
 
 Scheduler, client and three workers are processes of their own. Each board has its own HOME, cache and virtual environment,
 made here by the n-th --python (this one where none is) from a wheel of this checkout. Models and data are in one bundle,
 which travels to each board once. All talk TLS; where root allows, the third board is in a network namespace at the end of
-a bad link (`lossy_namespace`). The boards measure at once, in the fleet and by themselves, since here all are one machine.
+a bad link (`lossy_namespace`). All boards measure at once, in the fleet and by themselves, which here means on the same
+cores; --in-turn takes one board after the other, by fleet and by itself, for intervals that tell more.
 
 Same table: the same cells, of the same models (hashes) and qualities, and p50s (offline: throughputs) whose intervals
 meet. Two 95 % intervals around one value miss each other seldom (0.6 % of pairs): more than one in twenty is an error.
@@ -25,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
@@ -37,6 +39,7 @@ PORT = 18990
 DEFAULT_RUN = ("--suite", "quick", "--reruns", "0")
 MAX_APART = 0.05
 WAIT_S = 3600.0
+FLEET = (sys.executable, "-m", "edgebench", "fleet")
 
 
 @dataclass
@@ -105,37 +108,44 @@ def virtual_environment(folder: Path, interpreter: str, wheel: Path) -> Path:
     return python
 
 
-def fleet_results(shelf: Shelf, run: Sequence[str], bundle: Path, host: str) -> dict[str, Path]:
-    """Board -> its results, by one `fleet run`."""
+def start_fleet(shelf: Shelf, host: str) -> Path:
+    """The scheduler and a worker on each board; the folder of the desk."""
     desk = shelf.folder / "desk"
     desk.mkdir()
     address = f"tls://{host}:{PORT}"
-    edgebench = [sys.executable, "-m", "edgebench", "fleet"]
     boards = "".join(f"  - name: {board}\n" for board in BOARDS)
     (desk / "fleet.yaml").write_text(f"scheduler: {address}\ncerts: certs\nboards:\n{boards}")
-    subprocess.run([*edgebench, "certs", "-o", "certs"], cwd=desk, check=True)
-    shelf.processes.append(subprocess.Popen([*edgebench, "up", "--no-workers"], cwd=desk))
+    subprocess.run([*FLEET, "certs", "-o", "certs"], cwd=desk, check=True)
+    shelf.processes.append(subprocess.Popen([*FLEET, "up", "--no-workers"], cwd=desk))
     for board in BOARDS:
         shelf.home(board).mkdir(parents=True)
         shutil.copytree(desk / "certs", shelf.home(board) / "certs")
         words = ["fleet", "worker", address, "--device", board, "--certs", "certs"]
         shelf.start(board, *words, log=f"{board}.worker.log", cwd=shelf.home(board))
-    client = [*edgebench, "run", "--bundle", str(bundle), "--out", "results", "--", *run]
+    return desk
+
+
+def run_by_fleet(desk: Path, boards: Sequence[str], run: Sequence[str], bundle: Path) -> None:
+    """One `fleet run` on these boards, to its end."""
+    start = time.monotonic()
+    chosen = [word for board in boards for word in ("--board", board)]
+    client = [*FLEET, "run", *chosen, "--bundle", str(bundle), "--out", "results", "--", *run]
     subprocess.run(client, cwd=desk, check=False, stdout=subprocess.DEVNULL, timeout=WAIT_S)
-    return {board: desk / "results" / board for board in BOARDS}
+    print(f"fleet on {' '.join(boards)}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def separate_results(shelf: Shelf, run: Sequence[str]) -> dict[str, Path]:
-    """Board -> its results, by an `edgebench run` on each."""
+def run_by_themselves(shelf: Shelf, boards: Sequence[str], run: Sequence[str]) -> None:
+    """An `edgebench run` on each of these boards, at once."""
+    start = time.monotonic()
     started = [
         shelf.start(
             board, "run", *run, "--device", board, log=f"{board}.run.log", cwd=shelf.home(board)
         )
-        for board in BOARDS
+        for board in boards
     ]
     for process in started:
         process.wait(timeout=WAIT_S)
-    return {board: shelf.home(board) / "results" / board for board in BOARDS}
+    print(f"separate on {' '.join(boards)}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 def rows_of(folder: Path) -> dict[str, Row]:
@@ -150,8 +160,13 @@ class Comparison:
 
     pairs: int = 0
     timed: int = 0
+    half_widths: list[float] = field(default_factory=list)
     apart: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def half_width(self) -> float:
+        return median(self.half_widths) if self.half_widths else float("nan")
 
 
 def compare(board: str, fleet: dict[str, Row], alone: dict[str, Row], found: Comparison) -> None:
@@ -167,6 +182,7 @@ def compare(board: str, fleet: dict[str, Row], alone: dict[str, Row], found: Com
         if spans[0] is None or spans[1] is None:
             continue
         found.timed += 1
+        found.half_widths += [(high / low) ** 0.5 - 1 for low, high in spans]  # type: ignore[misc]
         if spans[0][1] < spans[1][0] or spans[1][1] < spans[0][0]:
             found.apart.append(f"{board}: {cell}: {spans[0]} and {spans[1]}")
 
@@ -209,6 +225,7 @@ def main() -> None:
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--venvs", type=Path, help="where virtual environments are, or are made")
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
+    parser.add_argument("--in-turn", action="store_true", help="one board after the other")
     parser.add_argument("run", nargs="*", default=DEFAULT_RUN)
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="edgebench-fleet-"))
@@ -228,17 +245,17 @@ def main() -> None:
     subprocess.run([*export, "--suite", "quick"], check=True)
     try:
         with bad_link(shelf) as host:
-            start = time.monotonic()
-            fleet = fleet_results(shelf, arguments.run, bundle, host)
-            print(f"fleet: {time.monotonic() - start:.0f} s", flush=True)
-            start = time.monotonic()
-            alone = separate_results(shelf, arguments.run)
-            print(f"separate runs: {time.monotonic() - start:.0f} s", flush=True)
+            desk = start_fleet(shelf, host)
+            for boards in [[board] for board in BOARDS] if arguments.in_turn else [BOARDS]:
+                run_by_fleet(desk, boards, arguments.run, bundle)
+                run_by_themselves(shelf, boards, arguments.run)
     finally:
         shelf.end()
     found = Comparison()
     for board in BOARDS:
-        compare(board, rows_of(fleet[board]), rows_of(alone[board]), found)
+        by_fleet, alone = desk / "results" / board, shelf.home(board) / "results" / board
+        compare(board, rows_of(by_fleet), rows_of(alone), found)
+    print(f"median half-width of an interval: {found.half_width:.0%}")
     print("\n".join([*found.faults, *(f"intervals apart: {each}" for each in found.apart)]))
     print(
         f"{found.pairs} pairs of rows: {len(found.faults)} faults; of {found.timed} pairs of intervals "
