@@ -13,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -49,13 +51,16 @@ ONLY = {
 }
 #: MLX's wheels need macOS 14, and uv takes 13 unless it is told.
 MACOS = "14.0"
+#: Resolutions, which mostly wait for the index.
+AT_ONCE = 8
 
 
 def main() -> int:
     failures = 0
-    for extra in extras():
-        for target in ONLY.get(extra, JETSON + MAC):
-            found = resolve(extra, target)
+    wanted = [(extra, on) for extra in extras() for on in ONLY.get(extra, JETSON + MAC)]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        resolved = threads.map(lambda each: resolve(*each), wanted)
+        for (extra, target), found in zip(wanted, resolved, strict=True):
             complaint = found.complaint or _forbidden(extra, found.packages)
             failures += bool(complaint)
             state = f"FAILED: {complaint}" if complaint else f"{len(found.packages)} packages"
@@ -101,6 +106,7 @@ def resolve(extra: str, target: Target) -> Resolution:
     return Resolution([line for line in lines if "==" in line], "")
 
 
+@cache
 def pip_settings() -> dict[str, str]:
     """uv's environment for what `pip config` says; what is set for uv already stays."""
     names = {
