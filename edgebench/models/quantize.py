@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 #: Tensor -> the lowest and the highest value that calibration found for it.
 Ranges = Mapping[str, tuple[float, float]]
 
-#: So many batches' tensors are in memory at once; histograms of the next are merged into theirs.
-CALIBRATED_AT_ONCE = 4
 #: At most so many calibration items are read from a task.
 CALIBRATION_ITEMS = 64
 
@@ -167,9 +165,7 @@ def ranges_of(
             use_external_data_format=not fits_inline(source.model),
             extra_options=extra,
         )
-        # A histogram's calibrator keeps all that it was shown at once: every tensor of every item.
-        for start in range(0, len(batches), CALIBRATED_AT_ONCE):
-            calibrator.collect_data(_reader(batches[start : start + CALIBRATED_AT_ONCE]))
+        calibrator.collect_data(_reader(batches))
         found = calibrator.compute_data()
     return {
         name: (float(np.min(data.lowest)), float(np.max(data.highest)))

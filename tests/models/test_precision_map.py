@@ -180,21 +180,6 @@ def test_quantising_one_map_leaves_the_ranges_of_the_next() -> None:
     assert quantize.quantize_units(source, ranges, names[:1]).SerializeToString() == first
 
 
-@pytest.mark.parametrize(("method", "apart"), [("minmax", 0.0), ("percentile", 0.03)])
-def test_ranges_are_the_same_however_many_items_are_held_at_once(
-    method: Any, apart: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A histogram's calibrator keeps every tensor of all items that it is shown at once: 7 GiB of one model."""
-    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
-    spec = CalibrationSpec(method=method, percentile=99.9 if method == "percentile" else None)
-    few = quantize.ranges_of(source, images(32), spec)
-    monkeypatch.setattr(quantize, "CALIBRATED_AT_ONCE", 64)
-    together = quantize.ranges_of(source, images(32), spec)
-    assert few.keys() == together.keys()
-    for name, (low, high) in together.items():
-        assert few[name] == pytest.approx((low, high), abs=apart * (high - low) + 1e-12)
-
-
 def recurrent() -> Any:
     """An LSTM behind a matrix product."""
     from onnx import TensorProto, helper, numpy_helper
