@@ -101,6 +101,19 @@ def test_device_page_draws_the_series_with_its_step(opened: Open) -> None:
     assert "%" in page.inner_text("#charts p.step")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_words_of_a_chart_keep_their_size_on_narrow_pages(opened: Open, width: int) -> None:
+    page = opened("index.html")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.check("#stepped")
+    page.click("#table tbody td:first-child a")
+    page.wait_for_selector("html[data-ready]")
+    page.click("#table tbody button")
+    height = page.locator("#charts svg text").first.bounding_box()["height"]
+    assert 11 <= height <= 20
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_name_of_a_device_cannot_act(opened: Open) -> None:
     page = opened("index.html")
     page.fill("#search", "onerror")

@@ -33,7 +33,7 @@
       ["speed", row => row.value, true],
       ["quality", row => number(row.quality), true],
       ["rows", row => String(row.rows), true],
-      ["newest", row => day(row.started_utc)],
+      ["newest", row => element("time", day(row.started_utc))],
       ["steps", row => row.steps ? element("a", String(row.steps), { href: `device.html#${row.page}`, class: "step" }) : "", true],
       ["report", row => row.report ? element("a", "report", { href: row.report }) : ""],
     ],
@@ -44,7 +44,7 @@
       ["memory", row => row.memory, true],
       ["quality", row => number(row.quality), true],
       ["energy", row => row.energy, true],
-      ["newest", row => day(row.started_utc)],
+      ["newest", row => element("time", day(row.started_utc))],
       ["status", row => row.status === "ok" && !row.ranked ? "not ranked" : row.status],
       ["trend", row => trendButton(row)],
     ],
@@ -53,7 +53,7 @@
   function trendButton(row) {
     const points = row.series.reduce((most, series) => Math.max(most, series.points.length), 0);
     if (points < 2) return "";
-    const words = steps(row) ? `${steps(row)} steps` : `${points} points`;
+    const words = steps(row) ? `${steps(row)} step${steps(row) > 1 ? "s" : ""}` : `${points} points`;
     const button = element("button", words, { type: "button", class: steps(row) ? "step" : "" });
     button.addEventListener("click", () => drawTrend(row));
     return button;
@@ -172,8 +172,8 @@
 
   function drawTrend(row) {
     byId("trend-head").textContent = `${row.workload} ${row.backend} ${settings(row.variant)}`;
-    byId("charts").replaceChildren(...row.series.map(figure));
     byId("trend").hidden = false;
+    byId("charts").replaceChildren(...row.series.map(figure));
     byId("trend").scrollIntoView({ block: "start" });
   }
 
@@ -181,7 +181,7 @@
     const made = element("figure");
     made.append(element("figcaption", `${series.metric}, ${series.points.length} points`), chart(series));
     for (const step of series.steps) {
-      const share = step.change === null ? "" : `${(100 * step.change).toFixed(1)} %: `;
+      const share = step.change === null ? "" : `${step.change > 0 ? "+" : ""}${(100 * step.change).toFixed(1)} %: `;
       const why = step.explained.join("; ") || (step.commits.length ? `commits ${step.commits.map(c => c.slice(0, 10)).join("..")}` : "nothing recorded changed");
       made.append(element("p", `${share}${words(step.before, series.unit)} to ${words(step.after, series.unit)} from ${day(series.points[step.at].started_utc)} on; ${why}`, { class: "step" }));
     }
@@ -195,7 +195,8 @@
   }
 
   function chart(series) {
-    const width = 1000, height = 240, left = 80, right = 12, top = 12, bottom = 24;
+    // As wide as the page, so that its words keep their size on a telephone.
+    const width = Math.min(Math.max(byId("charts").clientWidth - 42, 260), 1100), height = 240, left = 80, right = 12, top = 12, bottom = 24;
     const points = series.points, usual = points.filter(point => !point.outlier);
     const values = (usual.length ? usual : points).map(point => point.value);
     let low = Math.min(...values), high = Math.max(...values);
