@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -78,6 +78,10 @@ test-aarch64: $(VENV)/.aarch64
 readme-picture: $(VENV)/.test
 	mkdir -p docs/images
 	$(BIN)/edgebench report results/reference/quick-linux-amd-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
+
+# The picture of docs/scenarios.md.
+arrivals-picture: $(VENV)/.test
+	$(BIN)/python docs/arrivals.py docs/images/arrivals.svg
 
 # The documentation as a site in build/site; a dead link or anchor is an error.
 docs: $(VENV)/.docs
