@@ -128,7 +128,8 @@ def _alone(found: Explanation) -> str:
     if not subject.kinds:
         return f"{start}."
     kind = subject.kinds[0]
-    return f"{start}; {kind.count} {kind.kind} take {percent(kind.share)} of its operators' time."
+    verb = "takes" if kind.count == 1 else "take"
+    return f"{start}; {kind.count} {kind.kind} {verb} {percent(kind.share)} of its operators' time."
 
 
 def _cause(found: Explanation, code: str) -> str:
