@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 #: Tensor -> the lowest and the highest value that calibration found for it.
 Ranges = Mapping[str, tuple[float, float]]
 
+#: So many batches' tensors are in memory at once; histograms of the next are merged into theirs.
+CALIBRATED_AT_ONCE = 4
 #: At most so many calibration items are read from a task.
 CALIBRATION_ITEMS = 64
 
@@ -150,12 +152,22 @@ def ranges_of(
     source: Quantizable, calibration: Iterable[Feeds], spec: CalibrationSpec, batch: int = 1
 ) -> Ranges:
     """The ranges of every tensor over the calibration items, found once for all maps."""
+    batches = _batches(list(islice(calibration, CALIBRATION_ITEMS)), batch)
+    lowest_and_highest = _ranges(source, batches, CalibrationSpec())
+    if spec.method == "minmax":
+        return lowest_and_highest
+    return _ranges(source, batches, spec, lowest_and_highest)
+
+
+def _ranges(
+    source: Quantizable, batches: list[Feeds], spec: CalibrationSpec, whole: Ranges | None = None
+) -> Ranges:
+    """The ranges by one method; those that keep histograms need to know the `whole` range of each tensor."""
     import numpy as np
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
     methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
     extra = {} if spec.percentile is None else {"percentile": spec.percentile}
-    batches = _batches(list(islice(calibration, CALIBRATION_ITEMS)), batch)
     with _workspace(source.model) as (path, target):
         calibrator = create_calibrator(
             str(path),
@@ -165,12 +177,37 @@ def ranges_of(
             use_external_data_format=not fits_inline(source.model),
             extra_options=extra,
         )
-        calibrator.collect_data(_reader(batches))
+        if whole is not None:
+            calibrator.collector = _empty_histograms(calibrator, whole)
+        # A histogram's calibrator keeps all that it was shown at once: every tensor of every item.
+        for start in range(0, len(batches), CALIBRATED_AT_ONCE):
+            calibrator.collect_data(_reader(batches[start : start + CALIBRATED_AT_ONCE]))
         found = calibrator.compute_data()
     return {
         name: (float(np.min(data.lowest)), float(np.max(data.highest)))
         for name, data in found.items()
     }
+
+
+def _empty_histograms(calibrator: Any, whole: Ranges) -> Any:
+    """A collector whose histograms span all that will come.
+
+    Else the first batches give the width of the bins, and more bins are added for wider values: after a second of
+    silence voice activity took millions of them, and never ended.
+    """
+    import numpy as np
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    settings = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    collector = HistogramCollector(**{name: getattr(calibrator, name) for name in settings})
+    nothing = np.zeros(0, np.float32)
+    for name, (low, high) in whole.items():
+        lowest, highest = np.float32(low), np.float32(high)
+        widest = np.maximum(np.abs(lowest), np.abs(highest))
+        if np.isfinite(widest) and widest > 0:
+            counts, edges = np.histogram(nothing, calibrator.num_bins, (-widest, widest))
+            collector.histogram_dict[name] = (counts, edges, lowest, highest, widest)
+    return collector
 
 
 def _tensors_data(ranges: Ranges) -> Any:

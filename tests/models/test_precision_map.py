@@ -180,6 +180,35 @@ def test_quantising_one_map_leaves_the_ranges_of_the_next() -> None:
     assert quantize.quantize_units(source, ranges, names[:1]).SerializeToString() == first
 
 
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+def test_ranges_are_the_same_however_many_items_are_held_at_once(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A histogram's calibrator keeps every tensor of all items that it is shown at once: 7 GiB of one model."""
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    spec = CalibrationSpec(method=method, percentile=99.9 if method == "percentile" else None)
+    few = quantize.ranges_of(source, images(32), spec)
+    monkeypatch.setattr(quantize, "CALIBRATED_AT_ONCE", 64)
+    together = quantize.ranges_of(source, images(32), spec)
+    assert few.keys() == together.keys()
+    for name, (low, high) in together.items():
+        assert few[name] == pytest.approx((low, high), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_quiet_items_first_do_not_make_histograms_endless(method: Any) -> None:
+    """Bins as wide as those of silence would be millions by the first word."""
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    spec = CalibrationSpec(method=method, percentile=99.9 if method == "percentile" else None)
+    quiet_first = [
+        {"image": item["image"] * (1e-6 if number < 4 else 1.0)}
+        for number, item in enumerate(images(8))
+    ]
+    found = quantize.ranges_of(source, quiet_first, spec)
+    known = quantize.ranges_of(source, reversed(quiet_first), spec)
+    assert found == {name: pytest.approx(ends, rel=1e-5) for name, ends in known.items()}
+
+
 def recurrent() -> Any:
     """An LSTM behind a matrix product."""
     from onnx import TensorProto, helper, numpy_helper

@@ -18,7 +18,7 @@ from edgebench.models.precision_map import CalibrationSpec, keep_map
 from edgebench.operator_times import OperatorTime, Profile
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
-from edgebench.search import explore, group_costs, verify
+from edgebench.search import explore, group_costs, sessions, verify
 from edgebench.search.item_cache import remembering
 from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
 from edgebench.search.sessions import times_in_turns
@@ -183,6 +183,37 @@ def test_times_are_of_the_caller_alone_and_in_turns() -> None:
     times = times_in_turns(sessions, [{}], lambda: next(turns))
     assert times["a"] < times["b"]
     assert calls[-1] != calls[-2] or len(set(calls[-4:])) == 2
+
+
+def test_a_fast_network_is_profiled_no_longer_than_it_tells_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: list[int] = []
+
+    class Backend:
+        def import_runtime(self) -> None: ...
+        def open(self, *_: Any) -> Any:
+            return self
+
+        def profiler(self) -> Any:
+            return self
+
+        def close(self) -> None: ...
+        def run(self, _feeds: Any) -> None:
+            runs.append(1)
+
+        def finish(self) -> str:
+            return "a profile"
+
+    monkeypatch.setattr("edgebench.registry.load", lambda name: Backend())
+    found = sessions.profiles_in_turns(
+        [models.convolution([1, 3, 8, 8])] * 2,
+        [{}],
+        sessions.RuntimeChoice("ort", {}),
+        lambda: False,
+    )
+    assert found == ["a profile"] * 2
+    assert len(runs) == 2 * sessions.MAX_PROFILED_TURNS
 
 
 def operator(kind: str, nodes: tuple[str, ...], times_ns: list[int]) -> OperatorTime:
