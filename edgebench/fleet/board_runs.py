@@ -40,6 +40,13 @@ class Calls(Protocol):
     def call(self, board: str, task: Callable[..., Answer], *values: Any) -> Answer: ...
 
 
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """What a board's run brought here. It is noted before the board forgets it."""
+
+    files: list[str]  # names, in the board's folder
+    code: int | None  # exit code of its run
+
+
 class FleetJournal(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to go on with a run of a fleet: which job each board has. Kept until all results are here."""
 
@@ -51,6 +58,7 @@ class FleetJournal(msgspec.Struct, frozen=True, kw_only=True):
     jobs: dict[str, str]  # board -> job
     bundle: list[str] | None = None  # hash and name of the assets that travel
     cool_to_c: dict[str, float] = {}  # board -> before each process of a cell
+    arrived: dict[str, Arrived] = {}  # boards whose results are here
 
 
 @dataclass
@@ -131,30 +139,59 @@ def version_mismatch(answer: Answer) -> str:
     )
 
 
+class Desk:
+    """The folder of results and the journal beside them, for the threads of all boards."""
+
+    def __init__(self, out: Path, journal: FleetJournal) -> None:
+        self.out, self._journal = out, journal
+        self._lock = threading.Lock()
+
+    @property
+    def journal(self) -> FleetJournal:
+        return self._journal
+
+    def note_arrived(self, board: str, arrived: Arrived) -> None:
+        """Raises StoreError where it cannot be written: the board then keeps its results."""
+        with self._lock:
+            known = {**self._journal.arrived, board: arrived}
+            journal = msgspec.structs.replace(self._journal, arrived=known)
+            keep_journal(self.out, journal)
+            self._journal = journal
+
+
 class BoardRun:
     """One board from its first answer to its results."""
 
-    def __init__(
-        self, board: Board, journal: FleetJournal, calls: Calls, out: Path, stop: threading.Event
-    ) -> None:
+    def __init__(self, board: Board, desk: Desk, calls: Calls, stop: threading.Event) -> None:
         self.shown = BoardState(board.name)
         self._board = board
-        self._journal = journal
-        self._job = journal.jobs[board.name]
+        self._desk = desk
+        self._journal = desk.journal
+        self._job = desk.journal.jobs[board.name]
         self._calls = calls
-        self._out = out
         self._stop = stop
 
     def run(self) -> None:
         """Until its results are here, it failed, or the client stops. Never raises."""
         try:
-            steps = (self._check, self._send, self._cool_down, self._measure, self._fetch)
-            for step in steps:
-                if not step():
+            if not self._arrived_before():
+                steps = (self._check, self._send, self._cool_down, self._measure, self._fetch)
+                if not all(step() for step in steps):
                     return
-            self.shown.state = "done"
+            if self._call(board_tasks.forget, self._job) is not None:
+                self.shown.state = "done"
         except Exception as error:  # noqa: BLE001 - a board's fault is a line, and the others go on
             self._fail(f"{type(error).__name__}: {error}")
+
+    def _arrived_before(self) -> bool:
+        """Whether an earlier client brought the results here, before it was stopped."""
+        arrived = self._journal.arrived.get(self._board.name)
+        if arrived is None:
+            return False
+        folder = self._desk.out / self._board.name
+        self.shown.files = [folder / name for name in arrived.files]
+        self.shown.code = arrived.code
+        return True
 
     def _fail(self, why: str) -> bool:
         self.shown.state, self.shown.said = "failed", why
@@ -292,14 +329,17 @@ class BoardRun:
                 return (
                     False if self._stop.is_set() else self._fail(f"{each['name']} arrived damaged")
                 )
-            folder = self._out / self._board.name
+            folder = self._desk.out / self._board.name
             folder.mkdir(parents=True, exist_ok=True)
             with whole_file(folder / each["name"]) as partial:
                 partial.write_bytes(content)
             self.shown.files.append(folder / each["name"])
         if not answer["files"]:
             return self._fail(_last_words(answer["said"]) or "the run left no results")
-        return self._call(board_tasks.forget, self._job) is not None
+        names = [path.name for path in self.shown.files]
+        arrived = Arrived(files=names, code=self.shown.code)
+        self._desk.note_arrived(self._board.name, arrived)
+        return True
 
     def _pieces(self, name: str, size: int) -> Iterator[bytes]:
         offset = 0
@@ -330,7 +370,8 @@ def run_boards(
 ) -> list[BoardState]:
     """All boards at once; `watch` is called again and again until all are over. An interrupt stops the client alone."""
     stop = threading.Event()
-    runs = [BoardRun(board, journal, calls, out, stop) for board in boards]
+    desk = Desk(out, journal)
+    runs = [BoardRun(board, desk, calls, stop) for board in boards]
     states = [run.shown for run in runs]
     threads = [threading.Thread(target=run.run, daemon=True) for run in runs]
     for thread in threads:

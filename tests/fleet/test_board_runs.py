@@ -18,6 +18,7 @@ from edgebench.fleet import board_runs, board_tasks
 from edgebench.fleet.board_runs import (
     BoardRun,
     BoardState,
+    Desk,
     journal_path,
     keep_journal,
     last_journal,
@@ -179,7 +180,8 @@ def test_each_state_of_a_board_is_a_line_with_its_reason(
     lines: list[str] = []
     journal = new_journal([Board(name="a", cool_to_c=55.0)], [], {"m.onnx": model})
     calls = Shelf({"a": board})
-    boards = BoardRun(Board(name="a", cool_to_c=55.0), journal, calls, tmp_path, threading.Event())
+    desk = Desk(tmp_path, journal)
+    boards = BoardRun(Board(name="a", cool_to_c=55.0), desk, calls, threading.Event())
     answer = board.answer
 
     def watched(task: Callable[..., Answer], *values: Any) -> Answer:
@@ -245,6 +247,30 @@ def test_interrupted_client_goes_on_with_the_same_jobs(tmp_path: Path) -> None:
     states = run_boards([Board(name="a")], again, Shelf({"a": board}), tmp_path, lambda _: None)
     assert states[0].state == "done"
     assert not journal_path(tmp_path, journal).exists()
+
+
+def test_board_that_was_fetched_and_has_forgotten_is_not_measured_again(tmp_path: Path) -> None:
+    """The client was stopped after that, while another board went on."""
+    boards = [Board(name="a"), Board(name="b")]
+    shelf = Shelf({"a": StandIn(), "b": StandIn(deaths=10**6)})
+    journal = new_journal(boards, [], {})
+    keep_journal(tmp_path, journal)
+
+    def interrupt(states: Any) -> None:
+        if states[0].over:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_boards(boards, journal, shelf, tmp_path, interrupt)
+    shelf.boards["a"].state = "absent"
+    shelf.boards["b"].deaths = 0
+    again = last_journal(tmp_path)
+    assert again is not None
+    states = run_boards(boards, again, shelf, tmp_path, lambda _: None)
+    assert [state.state for state in states] == ["done", "done"]
+    assert states[0].files == [tmp_path / "a" / "r.jsonl"]
+    assert states[0].code == 0
+    assert shelf.boards["a"].starts == 1
 
 
 def test_live_view_tells_of_changes_alone() -> None:
