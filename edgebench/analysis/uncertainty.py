@@ -5,7 +5,7 @@ value * exp(s * t), t from Student's t with n - 1 degrees of freedom and s the s
 mean logarithm: the draws have the interval that tables show. (Drawing replicates with replacement
 would not do: with 3 of them, a nominal 95 % interval holds the truth in some 75 % of cases.)
 
-Rows that were measured in the same rounds of a run form a block (`blocks.py`): what they have in common
+Rows that were measured in the same rounds of a run form a block (`round_blocks.py`): what they have in common
 is no part of how far their ratio may be off. Within a block a row is drawn as value * exp(e * z * g), z
 normal and g of the whole block (one place in each row's own table), so that each ratio of two rows has
 Student's t, with degrees of freedom between theirs and hypot of both errors. `ratio` is the one
