@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -45,13 +45,13 @@ test-browser: $(VENV)/.browser
 test-kernel: $(VENV)/.test
 	$(BIN)/python -m tests.kernel.kernel_image
 	$(BIN)/pytest -m kernel tests/kernel
-	$(BIN)/python -m tests.kernel.hardware_file
+	$(BIN)/python -m tests.kernel.hardware_file build/hardware/user-mode-linux.json
 
 # NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
 test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
 	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx --junitxml build/tensorrt-rtx.xml
-	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
+	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' build/hardware/tensorrt-rtx.json
 
 # One file of each kind, and all that is no workload's: what CI has time for.
 test-tensorrt-rtx-part: $(VENV)/.tensorrt-rtx
@@ -72,7 +72,12 @@ test-executorch: $(VENV)/.executorch
 test-aarch64: $(VENV)/.aarch64
 	$(BIN)/python -m tests.aarch64.emulated_root
 	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml
-	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' results/hardware/qemu-aarch64.json
+	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' build/hardware/qemu-aarch64.json
+
+# Keeps what the three targets above found, where the matrix of docs/hardware.md is made from: a maintainer's step, no part of CI.
+hardware: $(VENV)/.test
+	cp build/hardware/*.json results/hardware/
+	$(BIN)/python -m tests.readme < /dev/null
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test

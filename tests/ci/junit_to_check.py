@@ -41,7 +41,8 @@ def answer(junit: str, claim: str) -> Answer:
 
 
 def main() -> int:
-    junit, claim, machine, out = sys.argv[1:5]
+    junit, claim, machine = sys.argv[1:4]
+    out = Path(sys.argv[4])
     found = answer(Path(junit).read_text(encoding="utf-8"), claim)
     found = replace(found, detail="; ".join((found.detail, *sys.argv[5:6])))
     assert claim in BY_KEY, claim
@@ -49,7 +50,8 @@ def main() -> int:
     file = CheckFile(
         machine=machine, device="emulated", date=date, edgebench=__version__, answers=(found,)
     )
-    Path(out).write_text(check_text(file, ()), encoding="utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(check_text(file, ()), encoding="utf-8")
     print(f"{claim}: {found.status}: {found.detail}")
     return 0
 

@@ -1,6 +1,6 @@
 """Keeps what the boards of `make test-kernel` answered as a selfcheck of an emulated device: real drivers, made-up registers.
 
-`python -m tests.kernel.hardware_file` writes results/hardware/user-mode-linux.json, which docs/hardware.md is made of.
+`python -m tests.kernel.hardware_file OUT` writes it; `make hardware` keeps it for docs/hardware.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from edgebench.selfcheck.pack import check_text
 from tests.kernel.boot import answers_path
 from tests.kernel.kernel_image import BUILD, HERE
 
-KEPT = HERE.parents[1] / "results/hardware/user-mode-linux.json"
 _JETSONS = ("jetson-nano", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin")
 #: Claim -> boards, and what the names of its checks begin with.
 CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -77,6 +76,7 @@ def _answer(claim: str, found: Mapping[str, Mapping[str, str]], version: str) ->
 
 def main() -> int:
     """Writes the file from what the boards answered last."""
+    out = Path(sys.argv[1])
     boards = [path.stem for path in sorted((HERE / "boards").glob("*.dts"))]
     missing = [board for board in boards if not answers_path(board).exists()]
     if missing:
@@ -95,9 +95,9 @@ def main() -> int:
         facts={"kernel": version, "boards": ", ".join(boards)},
         answers=answers(found, version),
     )
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
-    KEPT.write_text(check_text(file, ()), encoding="utf-8")
-    print(f"written: {Path('results/hardware') / KEPT.name}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(check_text(file, ()), encoding="utf-8")
+    print(f"written: {out}")
     return 0
 
 
