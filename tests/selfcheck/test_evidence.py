@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgebench.errors import StoreError
-from edgebench.selfcheck import privacy
 from edgebench.selfcheck.ask_machine import (
     Findings,
     ask_clocks,
@@ -28,7 +25,7 @@ from edgebench.selfcheck.check_file import (
 )
 from edgebench.selfcheck.claims import BY_KEY, CLAIMS
 from edgebench.selfcheck.evidence import matrix
-from edgebench.selfcheck.pack import check_text, pack
+from edgebench.selfcheck.pack import check_text
 from edgebench.testing.trees import write_tree
 from tests.readme import ROOT
 
@@ -90,27 +87,6 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 # What leaves the machine
-
-
-def test_the_archive_names_no_user_and_no_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", "/home/aliceb")
-    monkeypatch.setattr(privacy, "_user", lambda: "aliceb")
-    monkeypatch.setattr(socket, "gethostname", lambda: "alices-board")
-    monkeypatch.setattr(socket, "getfqdn", lambda: "alices-board.example.org")
-    texts = {"kit.txt": "/home/aliceb/x by aliceb on alices-board.example.org", "empty.txt": ""}
-    pack(tmp_path / "check.zip", checked("pc", "ok"), texts, privacy.secrets_here())
-    with zipfile.ZipFile(tmp_path / "check.zip") as archive:
-        assert archive.namelist() == ["selfcheck.json", "kit.txt"]
-        assert archive.read("kit.txt").decode() == "~/x by USER on HOST"
-
-
-def test_a_name_that_everybody_has_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "_user", lambda: "root")
-    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
-    monkeypatch.setattr(socket, "getfqdn", lambda: "localhost")
-    assert not {"root", "vm", "localhost"} & {secret for secret, _ in privacy.secrets_here()}
 
 
 def test_facts_that_name_somebody_are_not_kept() -> None:
