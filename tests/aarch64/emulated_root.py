@@ -7,6 +7,7 @@ run through QEMU's user emulation, by the kernel's binfmt_misc. `python -m tests
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -19,11 +20,12 @@ from pathlib import Path
 
 from tests.aarch64 import python310
 from tests.aarch64.interpreters import ALL, DEBIAN, JETPACK_6, Interpreter
-from tests.ci.resolve_extras import without_addresses
 from tests.kernel.requirements import (
     CANNOT_RUN,
     CannotRun,
     install,
+    install_wheels,
+    reason,
     require_commands,
     require_debian,
     require_root,
@@ -34,8 +36,6 @@ BUILD = CHECKOUT / "build/aarch64"
 ROOT = BUILD / "root"
 #: edgebench's cache, at the same path within the root: what was prepared here is found there.
 CACHE = BUILD / "cache"
-#: Letters of a program's own words in the one line of a reason.
-MAX_REASON = 300
 EXTRAS = "test,openvino,ncnn"
 _SUITE = "bookworm"
 _PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
@@ -175,11 +175,10 @@ def _install_wheels(python: Interpreter, wanted: str, *how: str) -> None:
 
 
 def _uv() -> Sequence[str]:
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
-        raise CannotRun("needs uv, which edgebench[dev] brings")
-    return (found,)
+    """uv, which chooses wheels for other machines than this one. Raises CannotRun."""
+    if importlib.util.find_spec("uv") is None:
+        install_wheels("uv")
+    return (sys.executable, "-m", "uv")
 
 
 def run(
@@ -209,15 +208,6 @@ def _run(*command: str) -> None:
         raise CannotRun(
             f"{Path(command[0]).name} ends with {done.returncode}: {reason(done.stderr)}"
         )
-
-
-def reason(said: str) -> str:
-    """What a program's messages say of the cause, as one line: from its first error on, else its last words."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    starts = ("e:", "error", "\N{MULTIPLICATION SIGN}")
-    first = next((n for n, line in enumerate(lines) if line.lower().startswith(starts)), -1)
-    told = " ".join(" ".join(lines[first:]).split())
-    return without_addresses(told)[:MAX_REASON] or "no reason given"
 
 
 _BEGAN_S = time.monotonic()
