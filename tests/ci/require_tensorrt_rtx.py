@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
-from pathlib import Path
+from importlib.metadata import requires
+
+from packaging.requirements import Requirement
 
 from edgebench.backends.trt import library
 from tests.kernel.requirements import CANNOT_RUN, CannotRun, install_wheels
 
-CHECKOUT = Path(__file__).parents[2]
+EXTRA = "tensorrt-rtx"
 _PLATFORM = ("Linux", "x86_64")
 
 
@@ -20,13 +22,23 @@ def require(system: str | None = None, machine: str | None = None) -> None:
     if library.find() is None:
         if here != _PLATFORM:
             raise CannotRun(f"its wheels are for Linux on x86_64, and this is {' on '.join(here)}")
-        install_wheels("--editable", f"{CHECKOUT}[tensorrt-rtx]")
+        install_wheels(*_wheels())
         importlib.invalidate_caches()
     found = library.find()
     if found is None:
         raise CannotRun("its wheels are installed and cannot be imported: edgebench doctor")
     if not found.rtx:
         raise CannotRun(f"{found.title} is installed, and goes before it: use another environment")
+
+
+def _wheels() -> list[str]:
+    """What the extra names."""
+    stated = map(Requirement, requires("edgebench") or ())
+    return [
+        f"{each.name}{each.specifier}"
+        for each in stated
+        if each.marker and EXTRA in str(each.marker) and each.marker.evaluate({"extra": EXTRA})
+    ]
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 
 import pytest
 
@@ -30,6 +31,7 @@ def test_another_machine_or_another_tensorrt_is_named(monkeypatch: pytest.Monkey
 def test_what_is_missing_is_installed_and_a_missing_wheel_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     found: list[library.Library | None] = [None, RTX]
     monkeypatch.setattr(library, "find", lambda: found.pop(0))
@@ -38,7 +40,10 @@ def test_what_is_missing_is_installed_and_a_missing_wheel_is_told(
         require_tensorrt_rtx, "install_wheels", lambda *wanted: asked.extend(wanted)
     )
     require_tensorrt_rtx.require("Linux")
-    assert asked[-1].endswith("[tensorrt-rtx]")
+    assert [name.partition(">")[0] for name in asked] == [
+        "tensorrt-rtx-cu13-bindings",
+        "tensorrt-rtx-cu13-libs",
+    ]
 
     def no_wheel(*_: str) -> None:
         raise CannotRun("pip cannot install x: no wheel")

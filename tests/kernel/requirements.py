@@ -75,7 +75,7 @@ def install_wheels(*wanted: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise CannotRun(f"pip cannot install {wanted[-1]}: {reason(done.stderr)}")
+        raise CannotRun(f"pip cannot install {' '.join(wanted)}: {reason(done.stderr)}")
 
 
 def reason(said: str) -> str:
