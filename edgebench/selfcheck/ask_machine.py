@@ -115,9 +115,9 @@ def _claim_here(backend: Backend) -> str:
     """The claim that a backend's answers hold, by the device that it computes on."""
     if backend.name != "mlx":
         return f"backend.{backend.name}"
-    if sys.platform == "darwin":
-        return "backend.mlx.metal"
-    return "backend.mlx.cuda" if _mlx_device() == "gpu" else "backend.mlx"
+    if _mlx_device() != "gpu":
+        return "backend.mlx"
+    return "backend.mlx.metal" if sys.platform == "darwin" else "backend.mlx.cuda"
 
 
 def _mlx_device() -> str:

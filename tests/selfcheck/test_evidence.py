@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgebench import registry
+from edgebench.backend import Ready
 from edgebench.errors import StoreError
+from edgebench.selfcheck import ask_machine
 from edgebench.selfcheck.ask_machine import (
     Findings,
     ask_clocks,
@@ -135,6 +139,26 @@ def test_without_clocks_or_a_meter_nothing_is_claimed(
     ask_energy(findings)
     assert {answer.status for answer in findings.answers} == {"not here"}
     assert len(findings.answers) == 4
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "claim"),
+    [
+        ("linux", "cpu", "backend.mlx"),
+        ("linux", "gpu", "backend.mlx.cuda"),
+        ("darwin", "gpu", "backend.mlx.metal"),
+        ("darwin", "cpu", "backend.mlx"),  # a virtual Mac without Metal
+    ],
+)
+def test_mlx_is_asked_for_its_device(
+    monkeypatch: pytest.MonkeyPatch, platform: str, kind: str, claim: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ask_machine, "_mlx_device", lambda: kind)
+    monkeypatch.setattr(ask_machine, "_kit", lambda _, claim, *__: Answer(claim=claim, status="ok"))
+    findings = Findings(lambda text: None)
+    ask_machine._ask_backend(findings, registry.load("mlx"), Ready("0.32"), pytest=True)
+    assert [each.claim for each in findings.answers if each.status == "ok"] == [claim]
 
 
 def test_a_machine_has_a_name_without_its_hosts() -> None:
