@@ -101,7 +101,7 @@ def _ask_backend(findings: Findings, backend: Backend, state: Ready, pytest: boo
     claim = _claim_here(backend)
     others = (each for each in _claims_of(backend.name) if each != claim)
     findings.answers += [_absent(each, "another device than this machine's") for each in others]
-    if state.builds_only:
+    if state.builds_only or state.runs_only:
         findings.answers.append(_absent(claim, state.note))
     elif not pytest:
         why = "the contract kit needs pytest (pip install 'edgebench[test]')"

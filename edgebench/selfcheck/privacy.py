@@ -41,6 +41,8 @@ def secrets_here(root: Path = proc_files.LIVE) -> Sequence[tuple[str, str]]:
     folders = [(str(Path.home()), "~"), (str(Path.cwd()), "."), *_volumes(root)]
     if sys.prefix != sys.base_prefix:  # an environment of the user's own, and not /usr
         folders.append((sys.prefix, "PYTHON"))
+    if not __file__.startswith((sys.prefix, sys.base_prefix)):  # a checkout
+        folders.append((str(Path(__file__).parents[2]), "CHECKOUT"))
     hosts = [socket.gethostname(), socket.getfqdn(), platform.node()]
     hosts += _servers(root)
     hosts += [name.partition(".")[0] for name in hosts]

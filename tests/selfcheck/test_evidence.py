@@ -77,6 +77,11 @@ def test_a_newer_check_of_a_machine_takes_the_place_of_an_older_one() -> None:
     )
 
 
+def test_every_backend_has_a_claim() -> None:
+    names = {f"backend.{backend.name}" for backend in registry.every()} - {"backend.null"}
+    assert names <= set(BY_KEY)
+
+
 def test_the_kept_files_are_of_claims_that_there_are() -> None:
     for file in read_folder(ROOT / "results/hardware"):
         assert {answer.claim for answer in file.answers} <= set(BY_KEY)
@@ -139,6 +144,21 @@ def test_without_clocks_or_a_meter_nothing_is_claimed(
     ask_energy(findings)
     assert {answer.status for answer in findings.answers} == {"not here"}
     assert len(findings.answers) == 4
+
+
+def test_a_runtime_whose_converter_is_missing_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = registry.load("ort_genai")
+    module = sys.modules[type(backend).__module__]
+    monkeypatch.setattr(module, "availability_of", lambda *_: Ready("0.18"))
+    monkeypatch.setattr(module, "_missing", lambda: "its builder needs torch")
+    state = backend.availability()
+    assert isinstance(state, Ready)
+    findings = Findings(lambda text: None)
+    ask_machine._ask_backend(findings, backend, state, pytest=True)
+    (found,) = findings.answers
+    assert (found.status, found.detail) == ("not here", "its builder needs torch")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
     monkeypatch.setattr(Path, "owner", lambda _: OWNER)
     monkeypatch.setattr(Path, "cwd", lambda: Path("/work/acme"))
     monkeypatch.setattr(sys, "prefix", "/data/envs/acme")
+    monkeypatch.setattr(privacy, "__file__", "/data/src/acme/edgebench/selfcheck/privacy.py")
     monkeypatch.setattr(socket, "gethostname", lambda: HOST)
     monkeypatch.setattr(socket, "getfqdn", lambda: f"{HOST}.corp.example")
     monkeypatch.setattr(platform, "node", lambda: f"{HOST}.local")
@@ -54,6 +55,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
         ("/srv/zoras disk/x, /srv/share", "/VOLUME/x, /VOLUME"),
         ("filer, vault and vault.corp.example", "HOST, HOST and HOST"),
         (f"/tmp/pytest-of-{OWNER}/a, {BEHIND_SUDO}_1, miracle", "/tmp/pytest-of-USER/a, USER_1, miracle"),
+        ("/data/src/acme/backends/ort.py:7", "CHECKOUT/backends/ort.py:7"),
         ("/etc/hosts, /proc/cpuinfo", "/etc/hosts, /proc/cpuinfo"),
     ],
 )  # fmt: skip
