@@ -24,6 +24,7 @@ from edgebench.definitions.variant_matrix import unique
 from edgebench.definitions.workload import PARITY_METRIC, Model, Workload
 from edgebench.errors import UsageError
 from edgebench.measure import cpu_pinning, preparation_process
+from edgebench.measure.prepare_targets import fetch_assets, make_targets
 from edgebench.measure.replicate.quality_checks import (
     MAX_ROUNDING,
     PARITY_LIMIT,
@@ -33,7 +34,6 @@ from edgebench.measure.replicate.quality_checks import (
 )
 from edgebench.measure.runner import MIN_TURN_S, Target
 from edgebench.measure.runner import Settings as CampaignSettings
-from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.measure.time_budget import Budget
 from edgebench.measure.worker_messages import Job
 from edgebench.planning.own_models import workload_for_model

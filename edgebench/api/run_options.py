@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.definitions.synthetic_load import parse_companion
+from edgebench.definitions.companion_load import parse_companion
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError

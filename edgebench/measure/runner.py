@@ -30,12 +30,11 @@ from edgebench.analysis.per_row.rate_search import (
     search_reasons,
 )
 from edgebench.calibration import Calibration
-from edgebench.definitions.synthetic_load import is_load, parse_companion
+from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
 from edgebench.measure.cool_down import CoolDown
-from edgebench.measure.extra_rounds import open_cells
 from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
@@ -46,6 +45,7 @@ from edgebench.measure.state_monitor import (
     allowing_heat,
     postflight,
 )
+from edgebench.measure.stopping_rule import open_cells
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
 from edgebench.processes import signals
