@@ -41,6 +41,7 @@ from edgebench.probes.device_facts import detect
 from edgebench.record import DeviceFacts, Reason
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import say
+from edgebench.words import verdict_words
 
 
 def make_ab_cells(request: Request, cache: Path, budget: Budget | None = None) -> list[ABCell]:
@@ -287,7 +288,7 @@ def canary_of(ab_cells: Sequence[ABCell]) -> list[ABCell]:
         return []
     chosen = min(judged, key=_least_tau)
     case = CellCase(
-        cell="canary (base against base)",
+        cell=verdict_words.CANARY,
         base=chosen.case.base,
         head=chosen.case.base,
         tolerances=chosen.case.tolerances,
@@ -310,9 +311,7 @@ def _least_tau(ab_cell: ABCell) -> float:
 def _report_only(threads: int, available: int | None) -> str:
     if available is None or threads < 2 or threads < available:
         return ""
-    return (
-        f"report only: {threads} threads take every core, and anything else that runs disturbs them"
-    )
+    return verdict_words.every_core(threads)
 
 
 def _allowed(
