@@ -8,7 +8,7 @@ from edgebench import record
 from edgebench.ab_test.verdict import RuleResult, judge_amounts
 from edgebench.analysis import table_types
 from edgebench.record import Limit
-from edgebench.words import verdict_words
+from edgebench.words import unknown_words, verdict_words
 
 Quality = record.Quality | table_types.Quality
 
@@ -85,7 +85,7 @@ def _holds(limit: Limit) -> bool:
 
 def _complaint(limit: Limit) -> str:
     if limit.value is None:
-        return verdict_words.unknown(limit.metric)
+        return unknown_words.unknown(limit.metric)
     if limit.limit is None or _holds(limit):
         return verdict_words.not_passed(limit.metric)
     return verdict_words.beyond_limit(limit.metric, limit.value, limit.limit, limit.better)

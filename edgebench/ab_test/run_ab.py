@@ -97,14 +97,7 @@ def compare(
     notes = [verdict_words.raw_pairs(path)] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(verdict_words.energy_not_judged(_why(reading)))
-    notes += dict.fromkeys(_not_deployable(ab_cells))
-    notes += _measured_again(ab_cells)
-    notes += [
-        verdict_words.of_cell(ab_cell.case.cell, pair.parity_note)
-        for ab_cell in ab_cells
-        for pair in ab_cell.pairs[:1]
-        if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
-    ]
+    notes += _notes(ab_cells)
     notes += [budget.note] if budget.note else []
     return build_report(
         [ab_cell.evidence for ab_cell in ab_cells],
@@ -118,6 +111,17 @@ def compare(
         started_utc=started_utc,
         edgebench=__version__,
     )
+
+
+def _notes(ab_cells: Sequence[ABCell]) -> list[str]:
+    """What to know of the cells beside their verdicts."""
+    parities = [
+        verdict_words.of_cell(ab_cell.case.cell, pair.parity_note)
+        for ab_cell in ab_cells
+        for pair in ab_cell.pairs[:1]
+        if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
+    ]
+    return [*dict.fromkeys(_not_deployable(ab_cells)), *_measured_again(ab_cells), *parities]
 
 
 def _not_deployable(ab_cells: Sequence[ABCell]) -> Iterator[str]:

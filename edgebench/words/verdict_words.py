@@ -54,10 +54,6 @@ def none_of(metric: str) -> str:
     return f"no {metric}"
 
 
-def unknown(metric: str) -> str:
-    return f"{metric} is unknown"
-
-
 def not_passed(metric: str) -> str:
     return f"{metric} does not pass"
 
