@@ -101,7 +101,7 @@ def scrubbed(text: str, secrets: Sequence[tuple[str, str]]) -> str:
     for secret, stand_in in sorted(secrets, key=lambda pair: -len(pair[0])):
         start = "" if secret.startswith("/") else r"(?<![^\W_])"
         pattern = rf"{start}{re.escape(secret)}(?![^\W_])"
-        text = re.sub(pattern, lambda _, word=stand_in: word, text, flags=re.IGNORECASE)
+        text = re.sub(pattern, stand_in, text, flags=re.IGNORECASE)
     return _OWNED.sub(lambda found: (found[1] or found[2]) + "NAME", text)
 
 

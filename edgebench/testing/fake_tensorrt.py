@@ -456,7 +456,8 @@ def _flags_needed(model: Any) -> set[str]:
 
 
 def _tensors_of(network: INetworkDefinition) -> list[ITensor]:
-    return [network.get_input(index) for index in range(network.num_inputs)]
+    tensors = map(network.get_input, range(network.num_inputs))
+    return [tensor for tensor in tensors if tensor is not None]
 
 
 # --- running ------------------------------------------------------------------------------------
