@@ -149,7 +149,8 @@ class LoadGen(Part, frozen=True, kw_only=True):
     p90_ns: DurationNs | None
     p99_ns: DurationNs | None
     samples_per_s: Rate | None  # of Offline and Server
-    service_ns: list[DurationNs]  # by our clock, of each call that LoadGen made
+    service_ns: list[DurationNs]  # by our clock, of each query that LoadGen sent
+    wait_ns: list[DurationNs] = []  # of Server, parallel to it: from the scheduled time until then
     logs: str = ""  # folder of its logs, beside the result file; "": they were not kept
 
 

@@ -63,6 +63,8 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
                 yield from _equally_long("company", company.alone_mean_ns, *counted)
         if not all([*company.alone_ns, *company.company_ns]):
             yield "company", "a block without a query"
+    if (loadgen := replicate.loadgen) is not None and loadgen.wait_ns:
+        yield from _equally_long("loadgen", loadgen.wait_ns, loadgen.service_ns)
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)

@@ -238,6 +238,9 @@ class LoadGen(Part, frozen=True, kw_only=True):
     p99_ratio_low: float | None
     p99_ratio_high: float | None
     throughput_ratio: float | None
+    #: LoadGen's over ours of the very queries that it sent, by our clock and our formula.
+    p90_same_ratio: float | None
+    p99_same_ratio: float | None
     #: What LoadGen and its Python binding add to a query: its own latency less the call's, by our clock.
     overhead_ns: int | None
     why: str = ""  # a process is not valid, in LoadGen's words

@@ -172,11 +172,14 @@ def _company(part: Company) -> list[str]:
 
 
 def _loadgen(part: LoadGen) -> str:
-    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.003x ours), p99 5.3 ms (0.998x ours); it adds 4 us to a query`"""
+    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.013x ours, 1.001x of the same queries), p99 5.3 ms`"""
     words = []
     for name in ("p90", "p99"):
         value, ratio = getattr(part, f"{name}_ns"), getattr(part, f"{name}_ratio")
-        times = "" if ratio is None else f" ({ratio:.3f}x ours)"
+        same = getattr(part, f"{name}_same_ratio")
+        compared = [] if ratio is None else [f"{ratio:.3f}x ours"]
+        compared += [] if same is None else [f"{same:.3f}x of the same queries"]
+        times = f" ({', '.join(compared)})" if compared else ""
         words += [] if value is None else [f"{name} {format_ns(value)}{times}"]
     if part.throughput_ratio is not None and part.throughput_per_s is not None:
         rate = format_rate(part.throughput_per_s)

@@ -86,13 +86,14 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         LoadGen(
             version="6.0.17",
             scenario=scenario,
-            queries=700,
+            queries=2,
             valid=True,
             p50_ns=10**6,
             p90_ns=2 * 10**6,
             p99_ns=3 * 10**6,
             samples_per_s=100.0,
-            service_ns=[10**6],
+            service_ns=[10**6] * 2,
+            wait_ns=[0, 10**6],
         )
         for scenario in ("SingleStream", "Offline", "Server")
     ]

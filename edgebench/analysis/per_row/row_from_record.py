@@ -572,6 +572,9 @@ def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     else:
         why = unknown_words.not_of_loadgen(row.loadgen.scenario)
         _explain_fields(row.loadgen, "loadgen", why, unknown)
+        if row.loadgen.p90_same_ratio is None and row.loadgen.p90_ns is not None:
+            unknown["loadgen.p90_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
+            unknown["loadgen.p99_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
 
 
 def _explain_shapes(row: Row, unknown: Unknown) -> None:
