@@ -176,6 +176,19 @@ class ShapeChanges(Part, frozen=True, kw_only=True):
     memory: list[HeldMemory]  # first when every shape was seen once
 
 
+class EnergyWindow(Part, frozen=True, kw_only=True):
+    """One input of a search, run over and over for a meter."""
+
+    seed: Count
+    kind: str
+    inferences: AtLeastOne
+    start_ns: Count  # of the monotonic clock
+    end_ns: Count
+    j_per_inference: Amount | None = None
+    uncertainty_j: Amount | None = None
+    why: str = ""  # there is no energy
+
+
 class WorstCase(Part, frozen=True, kw_only=True):
     """The slowest input that a search found. Times are of the query and the application's answer after it."""
 
@@ -187,6 +200,13 @@ class WorstCase(Part, frozen=True, kw_only=True):
     median_ns: list[DurationNs]  # in turn with it: the task's item of median time
     worst_run_ns: list[DurationNs]  # the query alone
     median_run_ns: list[DurationNs]
+    worst_tokens: Count | None = None  # of the answer, where it is a text
+    median_tokens: Count | None = None
+    #: The median item, and the slowest input of each kind, each for as long as the meter needs; empty: none reads.
+    energy_windows: list[EnergyWindow] = []
+    energy_needed_s: Amount | None = (
+        None  # time that a search for energy takes at least; None: it was made, or no meter
+    )
     failed: Count = 0  # candidates that the model or the task refused
     failure: str = ""  # of the first of them
 

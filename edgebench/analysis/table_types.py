@@ -280,6 +280,15 @@ class WorstCase(Part, frozen=True, kw_only=True):
     seed: int  # that the input follows from
     kind: str  # what it is made by
     tried: int  # candidates, in all processes
+    by: list[str]  # what was sought: "latency", and "energy" where a meter read
+    tokens: int | None = None  # of a text: those of the worst answer, and of the median item's
+    median_tokens: int | None = None
+    energy_j: float | None = None  # per inference, of the input that took most
+    energy_uncertainty_j: float | None = None
+    energy_median_j: float | None = None  # of the item of median time
+    energy_amplification: float | None = None
+    energy_seed: int | None = None
+    energy_kind: str | None = None
     failed: int = 0  # of them, those that the model or the task refused
     failure: str = ""
 

@@ -27,7 +27,7 @@ from edgebench.record import RateSearch, Reason
 from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
-from edgebench.units import format_bytes, format_ns, format_rate, format_times
+from edgebench.units import format_bytes, format_ns, format_rate, format_si, format_times
 from edgebench.words import unknown_words
 
 _SHOWN = 3
@@ -214,8 +214,22 @@ def _worst(part: WorstCase) -> str:
     times = "" if part.amplification is None else f", {format_times(part.amplification)} the median"
     words = f"slowest of {part.tried} inputs: {format_ns(part.worst_ns)}{times} item's {format_ns(part.median_ns)}"
     answer = "" if part.run_share is None else f"; the answer is {1 - part.run_share:.0%} of it"
+    if part.tokens is not None:
+        answer = f"; an answer of {part.tokens} tokens, the median item's of {part.median_tokens}"
     failed = f"; {part.failed} failed: {part.failure}" if part.failed else ""
-    return f"{words} ({part.kind}, seed {part.seed}{answer}){failed}"
+    return f"{words} ({part.kind}, seed {part.seed}{answer}){_most_energy(part)}{failed}"
+
+
+def _most_energy(part: WorstCase) -> str:
+    """`; by energy 41 mJ +- 1 mJ, 1.3x the median item's (tiny numbers, seed 71)`"""
+    if part.energy_j is None:
+        return ""
+    error_j = part.energy_uncertainty_j
+    about = "" if error_j is None else f" +- {format_si(error_j, 'J')}"
+    ratio = part.energy_amplification
+    times = "" if ratio is None else f", {format_times(ratio)} the median item's"
+    joules = format_si(part.energy_j, "J")
+    return f"; by energy {joules}{about}{times} ({part.energy_kind}, seed {part.energy_seed})"
 
 
 def _stream(part: Stream) -> str:

@@ -422,7 +422,7 @@ def worst_case(opened: Opened) -> WorstCase | None:
     if not job.worst_case_s:
         return None
     task = opened.task()  # which a replicate that seeks nothing does without
-    opened.phase("search for the slowest input", 2 * job.worst_case_s, 8 * worst_inputs.ITEMS)
+    opened.phase("search for the slowest input", 4 * job.worst_case_s, 8 * worst_inputs.ITEMS)
     raws = [task.raw(index) for index in range(min(len(task), worst_inputs.ITEMS))]
     answering = raws[0]
     clock = time.perf_counter_ns
@@ -437,8 +437,13 @@ def worst_case(opened: Opened) -> WorstCase | None:
             task.postprocess(item, answering)
         return worst_inputs.Timed(ran - start, clock() - ran)
 
-    items = [task.preprocess(raw) for raw in raws]
-    return worst_inputs.search(serve, items, job.worst_case_s, job.seed + 1000 * job.index)
+    return worst_inputs.search(
+        serve,
+        worst_inputs.Inputs([task.preprocess(raw) for raw in raws]),
+        job.worst_case_s,
+        job.seed + 1000 * job.index,
+        windows=worst_inputs.Windows(job.min_window_s, job.batch),
+    )
 
 
 def check_shapes(opened: Opened) -> None:
