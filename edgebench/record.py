@@ -118,6 +118,20 @@ class Stream(Part, frozen=True, kw_only=True):
     )  # to catch up after it was stopped for some hops; None: it did not
 
 
+#: What is waited for -> its counter of company, in nanoseconds in which some task waited; and the other counters.
+STALLS = {"cpu": "cpu_stall_ns", "memory": "memory_stall_ns", "io": "io_stall_ns"}
+MAJOR_FAULTS, CACHE_MISSES, MEMORY_BYTES = "major_faults", "llc_misses", "memory_bytes"
+
+
+class CompanyCounter(Part, frozen=True, kw_only=True):
+    """Amounts a query of something that is contended for, parallel to the blocks."""
+
+    name: str  # of those above
+    source: str  # "psi of the machine", "perf_event", "resctrl", ...
+    alone: list[Amount]
+    company: list[Amount]
+
+
 class Company(Part, frozen=True, kw_only=True):
     """The model alone and beside other processes, in pairs of blocks that took turns."""
 
@@ -134,6 +148,8 @@ class Company(Part, frozen=True, kw_only=True):
     company_cpu_ns: list[DurationNs] = []
     alone_waited_ns: list[DurationNs] = []
     company_waited_ns: list[DurationNs] = []
+    counters: list[CompanyCounter] = []  # of cores, memory, caches and storage, where they tell
+    untold: dict[str, str] = {}  # name of a counter -> why it tells nothing
     notes: list[str] = []
 
 

@@ -58,7 +58,8 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
         counts = (company.alone_cpu_ns, company.company_cpu_ns)
         waits = (company.alone_waited_ns, company.company_waited_ns)
-        for counted in (counts, waits):
+        more = [(counter.alone, counter.company) for counter in company.counters]
+        for counted in (counts, waits, *more):
             if any(counted):
                 yield from _equally_long("company", company.alone_mean_ns, *counted)
         if not all([*company.alone_ns, *company.company_ns]):

@@ -200,6 +200,15 @@ class Stream(Part, frozen=True, kw_only=True):
     j_per_s: float | None  # energy per second of stream, idle between hops included
 
 
+class CompanyCounter(Part, frozen=True, kw_only=True):
+    """Something that is contended for, as it is counted; means over all blocks."""
+
+    name: str
+    source: str
+    alone: float  # a query
+    company: float
+
+
 class Company(Part, frozen=True, kw_only=True):
     """What company costs the model; the row's own latency is alone."""
 
@@ -216,7 +225,9 @@ class Company(Part, frozen=True, kw_only=True):
     total_bytes: int | None  # resident memory of all processes together
     waited_share: float | None = None  # of the time that company adds, the wait for a core
     cpu_ratio: float | None = None  # CPU time of a query in company over alone
-    contested: str = ""  # what they fight for, by these counters; "": company adds next to nothing
+    contested: list[Reason] = []  # what they fight for; empty: company adds next to nothing
+    counters: list[CompanyCounter] = []
+    untold: dict[str, str] = {}  # name of a counter -> why it tells nothing
     notes: list[str] = []
 
 

@@ -166,7 +166,8 @@ def _company(part: Company) -> list[str]:
     memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
     beside = ", ".join(dict.fromkeys(part.companions))
     times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
-    contested = f"; contested: {part.contested}" if part.contested else ""
+    causes = " and ".join(cause.message for cause in part.contested)
+    contested = f"; contested: {causes}" if causes else ""
     line = f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}{contested}"
     return [line, *part.notes]
 

@@ -21,7 +21,15 @@ from edgebench.measure.replicate.company_blocks import (
     plan,
 )
 from edgebench.measure.worker_messages import Companion
-from edgebench.record import Company
+from edgebench.record import (
+    CACHE_MISSES,
+    MAJOR_FAULTS,
+    MEMORY_BYTES,
+    STALLS,
+    Company,
+    CompanyCounter,
+    Reason,
+)
 from edgebench.record_validation import replicate_findings
 from edgebench.render.table_wording import remarks
 from tests.measure.test_runner import job
@@ -156,7 +164,12 @@ def test_a_rare_long_wait_for_a_core_is_in_the_mean_of_its_block() -> None:
     ("crowded_ns", "waited_ns", "cpu_ns", "words"),
     [
         (2_000_000, 900_000, 1_000_000, "cores (90% of what is added is a wait for one)"),
-        (2_000_000, 0, 1_900_000, "memory, caches or the clock (a query takes 1.90x the CPU time)"),
+        (
+            2_000_000,
+            0,
+            1_900_000,
+            "memory, caches or the clock (a query takes 1.90x the CPU time; ",
+        ),
         (2_000_000, 500_000, 1_500_000, "cores (50% of what is added"),
         (2_000_000, 0, 1_000_000, "unknown: neither waits nor CPU time explain it"),
         (1_010_000, 0, 1_000_000, ""),
@@ -180,18 +193,132 @@ def test_a_row_says_what_they_fight_for_where_counters_tell(
     )
     (row,) = build_table([record(replicates=[replicate(company=part)])]).rows
     assert row.company is not None
-    assert row.company.contested.startswith(words)
-    assert bool(words) == bool(row.company.contested)
+    said = " and ".join(cause.message for cause in row.company.contested)
+    assert said.startswith(words)
+    assert bool(words) == bool(said)
+
+
+def contested(
+    *counters: CompanyCounter, waited_ns: int | None = 0, cpu_ns: int = 1_900_000, **untold: str
+) -> Reason:
+    """What a query that takes twice as long in company is told to fight for, by these counters."""
+    part = Company(
+        companions=["cpu:2"],
+        alone_mean_ns=[1_000_000] * 3,
+        company_mean_ns=[2_000_000] * 3,
+        alone_ns=[[1_000_000]] * 3,
+        company_ns=[[2_000_000]] * 3,
+        total_bytes=None,
+        alone_cpu_ns=[1_000_000] * 3,
+        company_cpu_ns=[cpu_ns] * 3,
+        alone_waited_ns=[] if waited_ns is None else [0] * 3,
+        company_waited_ns=[] if waited_ns is None else [waited_ns] * 3,
+        counters=list(counters),
+        untold=untold,
+    )
+    made = record(replicates=[replicate(company=part)])
+    assert not list(replicate_findings(made.replicates[0]))
+    (row,) = build_table([made]).rows
+    assert row.company is not None
+    assert {each.name for each in row.company.counters} == {each.name for each in counters}
+    (cause,) = row.company.contested
+    return cause
+
+
+def counted(name: str, alone: float, company: float, source: str = "") -> CompanyCounter:
+    """A counter that has these amounts a query in all of three blocks."""
+    return CompanyCounter(name=name, source=source, alone=[alone] * 3, company=[company] * 3)
+
+
+def test_more_misses_of_the_last_level_tell_caches_from_the_clock() -> None:
+    cause = contested(counted(CACHE_MISSES, 1000, 4000))
+    assert cause.code == "contested_caches"
+    assert cause.data["misses_ratio"] == 4
+    assert "misses the last level of caches 4.00x as often" in cause.message
+    same = contested(counted(CACHE_MISSES, 1000, 1000))
+    assert (same.code, same.data["cpu_ratio"]) == ("contested_core_time", 1.9)
+    assert same.message.startswith("the memory's bandwidth or the clock")
+
+
+def test_why_caches_memory_and_the_clock_are_not_told_apart_is_said() -> None:
+    cause = contested(llc_misses="the kernel allows no counter")
+    assert cause.code == "contested_core_time"
+    assert cause.message.endswith("not told apart: the kernel allows no counter)")
+
+
+def test_bytes_that_the_machine_moves_tell_of_bandwidth() -> None:
+    cause = contested(counted(MEMORY_BYTES, 1e6, 16e6, "resctrl"))
+    assert cause.code == "contested_bandwidth"
+    assert "the machine moves 8.00 GB/s, 1.00 GB/s alone" in cause.message
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "code"), [("memory", "contested_memory"), ("io", "contested_io")]
+)
+def test_time_in_which_tasks_wait_is_told_with_its_source(waited_for: str, code: str) -> None:
+    stall = counted(STALLS[waited_for], 10_000, 400_000, "psi of the machine")
+    cause = contested(stall, cpu_ns=1_000_000)
+    assert cause.code == code
+    assert cause.data == {
+        "company": pytest.approx(0.2), "alone": pytest.approx(0.01), "source": "psi of the machine",
+    }  # fmt: skip
+    assert "waits for it 20% of the time, 1% alone; psi of the machine" in cause.message
+
+
+def test_waits_that_are_there_alone_as_well_are_no_contest() -> None:
+    same_share = counted(STALLS["io"], 200_000, 420_000)
+    assert contested(same_share, cpu_ns=1_000_000).code == "contested_unknown"
+
+
+def test_pages_that_are_read_back_tell_that_memory_is_short() -> None:
+    cause = contested(counted(MAJOR_FAULTS, 0, 0.5), cpu_ns=1_000_000)
+    assert (cause.code, cause.data["company"]) == ("contested_memory", 0.5)
+
+
+def test_where_no_wait_of_the_process_is_counted_pressure_tells_of_cores() -> None:
+    stall = counted(STALLS["cpu"], 0, 1_500_000, "psi of the control group")
+    cause = contested(stall, waited_ns=None, cpu_ns=1_000_000)
+    assert cause.code == "contested_cores"
+    assert "75% of the time, 0% alone; psi of the control group" in cause.message
+    nothing = contested(waited_ns=None, cpu_ns=1_000_000)
+    assert nothing.code == "contested_unknown"
+
+
+def test_a_counter_without_its_blocks_cannot_be() -> None:
+    odd = Company(
+        companions=["cpu:1"],
+        alone_mean_ns=[1],
+        company_mean_ns=[1],
+        alone_ns=[[1]],
+        company_ns=[[1]],
+        total_bytes=None,
+        counters=[CompanyCounter(name=CACHE_MISSES, source="", alone=[1.0, 2.0], company=[1.0])],
+    )
+    assert {field for field, _ in replicate_findings(replicate(company=odd))} == {"company"}
 
 
 def test_what_the_kernel_counts_is_told_for_a_query_of_each_block() -> None:
     machine = Machine()
 
     def look() -> Counted:
-        return Counted(machine.now_ns // 2, machine.now_ns // 4, 0)
+        return Counted(machine.now_ns // 2, machine.now_ns // 4, {MAJOR_FAULTS: machine.now_ns})
 
     asked = plan(0.2, 1_000_000)
     companions = Companions([7], machine.kill)
     found = in_company(machine.run, [0], companions, asked, clock=machine, look=look)
-    assert {block.counted for block in found.alone} == {Counted(500_000, 250_000, 0)}
-    assert {block.counted for block in found.company} == {Counted(1_000_000, 500_000, 0)}
+    alone, crowded = Counted(500_000, 250_000, {MAJOR_FAULTS: 1e6}), 1_000_000
+    assert all(block.counted == alone for block in found.alone)
+    assert all(block.counted.cpu_ns == crowded for block in found.company)
+
+
+def test_a_counter_that_stops_telling_within_a_block_is_left_out_of_it() -> None:
+    machine = Machine()
+    looks = iter([{CACHE_MISSES: 1.0}, {}] * 100)
+
+    def look() -> Counted:
+        return Counted(more=next(looks))
+
+    asked = plan(0.2, 1_000_000)
+    companions = Companions([7], machine.kill)
+    found = in_company(machine.run, [0], companions, asked, clock=machine, look=look)
+    assert all(block.counted.more == {} for block in found.alone)

@@ -54,9 +54,9 @@ def test_counter_that_is_refused_says_why() -> None:
     counter = open_counter(kind=99)  # no such kind of event
     assert counter.descriptor is None
     assert counter.since(counter.look()).unknown.startswith("the ")
-    assert "perf_event_paranoid" in _why_not(13)
-    assert "offers the kernel no counter" in _why_not(2)
-    assert "Too many open files" in _why_not(24)
+    assert "perf_event_paranoid" in _why_not(13, "instructions")
+    assert "offers the kernel no counter" in _why_not(2, "instructions")
+    assert "Too many open files" in _why_not(24, "instructions")
 
 
 def test_counter_that_was_taken_away_for_a_time_tells_nothing(
