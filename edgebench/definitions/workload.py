@@ -122,7 +122,7 @@ class Workload(Spec, frozen=True, kw_only=True):
     scenarios: list[ScenarioName] = msgspec.field(default_factory=lambda: ["single_stream"])
     matrix: Matrix = msgspec.field(default_factory=Matrix)
     stream: Stream | None = None  # None: its inputs are items of their own
-    #: What runs beside it in the application: loads such as cpu:2 or memory:8GB/s, and workloads of the same run.
+    #: What runs beside it in the application: loads such as cpu:2, memory:8GB/s or memory:2GB, and workloads of the same run.
     companions: list[str] = []
     suites: dict[Name, SuitePart] = {}
     requires: list[str] = []  # distributions beyond the core, as in the extra `full`

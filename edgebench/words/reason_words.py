@@ -141,6 +141,20 @@ REASONS: dict[str, Words] = {
     "companion_failed": Words(
         "the companion {companion} does not run: {why}", "leave it out, or ask for less of it"
     ),
+    "companion_failed.died": Words(
+        "the companion {companion} ended while the model was measured: {why}",
+        "leave it out, or ask for less of it",
+    ),
+    "companion_does_not_fit": Words(
+        "the companion {companion} does not fit in memory: it needs {needs_bytes:bytes} ({needs}), "
+        "{left_bytes:bytes} are available",
+        "leave it out, or ask for less of it",
+    ),
+    "companion_does_not_fit.beside": Words(
+        "the model does not fit in memory beside {companions}: it needs {needs_bytes:bytes} (measured), "
+        "{left_bytes:bytes} are available",
+        "leave one out, or ask for less of it",
+    ),
     "companion_failed.to_start": Words("the companion {companion} does not run: {why}"),
     # What a model and its companions fight for.
     "contested_cores": Words("cores ({share:.0%} of what is added is a wait for one)"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from edgebench.analysis.table import build_table
 from edgebench.definitions.synthetic_load import parse_companion
 from edgebench.errors import UsageError
+from edgebench.measure import launch_worker
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.replicate.company_blocks import (
     MIN_PAIRS,
@@ -20,7 +23,9 @@ from edgebench.measure.replicate.company_blocks import (
     in_company,
     plan,
 )
-from edgebench.measure.worker_messages import Companion
+from edgebench.measure.worker_messages import Companion, Done, Job
+from edgebench.probes.process_memory import resident_together
+from edgebench.processes import child
 from edgebench.record import (
     CACHE_MISSES,
     MAJOR_FAULTS,
@@ -113,10 +118,13 @@ def test_a_block_without_a_partner_cannot_be() -> None:
     assert [field for field, _ in replicate_findings(replicate(company=odd))] == ["company"]
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu:0", "cpu:-1", "cpu:two", "memory:8GB", "disk:1", ""])
-def test_a_companion_is_a_number_of_cores_or_a_rate(text: str) -> None:
-    assert parse_companion("cpu:2") == (2, None)
-    assert parse_companion("memory:8GB/s") == (1, 8e9)
+@pytest.mark.parametrize(
+    "text", ["cpu", "cpu:0", "cpu:-1", "cpu:two", "memory:8", "memory:0GB", "disk:1", ""]
+)
+def test_a_companion_is_a_number_of_cores_a_rate_or_a_size(text: str) -> None:
+    assert parse_companion("cpu:2") == (2, None, None)
+    assert parse_companion("memory:8GB/s") == (1, 8e9, None)
+    assert parse_companion("memory:2GB") == (1, None, 2 * 10**9)
     with pytest.raises(UsageError):
         parse_companion(text)
 
@@ -124,8 +132,10 @@ def test_a_companion_is_a_number_of_cores_or_a_rate(text: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="waits for a stop by waitid")
 def test_companions_stand_still_until_they_are_let_and_are_gone_after() -> None:
     asked = [Companion(name="cpu:1"), Companion(name="memory:1MB/s", bytes_per_s=1e6)]
-    with companions(asked) as company:
+    with companions(asked) as beside:
+        company = beside.company
         assert company is not None
+        beside.check()
         assert company.names == ["cpu:1", "memory:1MB/s"]
         for pid in company.pids:
             os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # hangs where it is not stopped
@@ -143,6 +153,106 @@ def test_a_companion_whose_model_does_not_open_is_one_clear_reason() -> None:
         pass
     assert caught.value.reason.code == "companion_failed"
     assert "the companion other does not run: " in caught.value.reason.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            Companion(name="memory:2GB", held_bytes=2 * 10**9, needs_bytes=2 * 10**9, needs="asked for"),
+            "the companion memory:2GB does not fit in memory: it needs 1.9 GiB (asked for), 954 MiB are available",
+        ),
+        (
+            Companion(name="other", model=job(), needs_bytes=10**10, needs="measured"),
+            "it needs 9.3 GiB (measured)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_companion_for_which_there_is_no_room_is_not_started(
+    asked: Companion, message: str
+) -> None:
+    def spawn(*_: object, **__: object) -> Any:
+        raise AssertionError("it was started")
+
+    with (
+        pytest.raises(CompanionError) as caught,
+        companions([asked], spawn=spawn, available=lambda: 10**9),
+    ):
+        pass
+    assert caught.value.reason.code == "companion_does_not_fit"
+    assert message in caught.value.reason.message
+
+
+def test_of_a_model_that_was_not_measured_its_file_is_what_it_needs_at_least(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"x" * 5000)
+    asked = msgspec.structs.replace(job(), model_path=str(file))
+    with (
+        pytest.raises(CompanionError, match=r"KiB .its model's file., "),
+        companions([Companion(name="other", model=asked)], available=lambda: 4999),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts pages")
+def test_memory_that_is_held_is_taken_and_the_model_must_fit_beside_it() -> None:
+    asked = [Companion(name="memory:32MB", held_bytes=32 * 10**6)]
+    with companions(asked) as beside:
+        assert beside.company is not None
+        taken = resident_together(beside.company.pids)
+        assert taken is not None
+        assert taken >= 32 * 10**6
+    with (
+        pytest.raises(CompanionError, match="the model does not fit in memory beside memory:32MB"),
+        companions(asked, available=lambda: 10**8, own_bytes=10**9),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("oom_kills", "why"),
+    [
+        (1, "the kernel killed it for lack of memory"),
+        (0, "killed by SIGKILL during its load, not by edgebench"),
+    ],
+)
+def test_a_companion_that_is_killed_while_the_model_is_measured_fails_the_row_with_the_cause(
+    oom_kills: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A companion that is gone loads nothing: what was measured since was measured alone."""
+    killed: list[int] = []
+    counts = child.oom_kill_count()
+    monkeypatch.setattr(child, "oom_kill_count", lambda: counts + oom_kills * len(killed))
+
+    def measured(asked: Job, *_: object) -> Done:
+        assert asked.company is not None
+        (pid,) = asked.company.pids
+        killed.append(pid)
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return Done(replicate(0))
+
+    monkeypatch.setattr(launch_worker, "_ask_worker", measured)
+    asked = msgspec.structs.replace(job(), companions=[Companion(name="cpu:1")])
+    done = launch_worker.run_worker(asked, time_out_s=60)
+    assert done.replicate.status == "failed"
+    (cause,) = done.replicate.reasons
+    assert cause.code == "companion_failed"
+    assert cause.message.startswith("the companion cpu:1 ended while the model was measured: ")
+    assert why in cause.message
+
+
+def test_companions_that_cannot_fit_are_one_error_before_anything_is_measured() -> None:
+    import edgebench
+
+    with pytest.raises(
+        UsageError, match=r"companions \(cpu:1, memory:900000GB\) take .* available"
+    ):
+        edgebench.run(
+            "tabular-digits", backends="null", companions=["cpu:1", "memory:900000GB"], out=None
+        )
 
 
 def test_a_rare_long_wait_for_a_core_is_in_the_mean_of_its_block() -> None:
