@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgebench.analysis.per_row.rate_search import overloaded
@@ -119,6 +120,8 @@ def test_two_workers_serve_what_is_too_much_for_one() -> None:
     assert "the work takes 1.5 times" in overloaded(paced(1, 15_000_000))
     load = paced(2, 15_000_000)
     assert overloaded(load) == ""
+    alone = msgspec.structs.replace(load, due_ns=[0], service_ns=[1_000_000], depth=[1])
+    assert overloaded(alone) == "", "a single query comes at once, and has a whole period"
     made = [replicate(paced=load, window_ns=7_000_000_000)]
     (row,) = build_table([record(scenario="server", rate_per_s=100.0, replicates=made)]).rows
     assert row.paced is not None
