@@ -58,10 +58,12 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
         counts = (company.alone_cpu_ns, company.company_cpu_ns)
         waits = (company.alone_waited_ns, company.company_waited_ns)
-        more = [(counter.alone, counter.company) for counter in company.counters]
-        for counted in (counts, waits, *more):
+        for counted in (counts, waits):
             if any(counted):
                 yield from _equally_long("company", company.alone_mean_ns, *counted)
+        for counter in company.counters:
+            told = (counter.alone, counter.company)
+            yield from _equally_long("company", company.alone_mean_ns, *told)
         if not all([*company.alone_ns, *company.company_ns]):
             yield "company", "a block without a query"
     if (loadgen := replicate.loadgen) is not None and loadgen.wait_ns:
@@ -139,7 +141,7 @@ def _without_absent(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
     return filter(None, lists)
 
 
-def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
+def _equally_long(field: str, *lists: Sequence[float]) -> Iterator[Finding]:
     lengths = list(map(len, lists))
     if lengths.count(lengths[0]) != len(lengths):
         lengths_text = ", ".join(map(str, lengths))

@@ -97,7 +97,9 @@ class Stream(Spec, frozen=True, kw_only=True):
     #: Input that an answer waits for, from its oldest new sample on; where nothing is said, the hop.
     window_s: Annotated[float, Meta(gt=0, le=60)] | None = None
     lookahead_s: Annotated[float, Meta(ge=0, le=60)] = 0.0  # and beyond that
-    warm_up_hops: Annotated[int, Meta(ge=0, le=10**6)] = 0  # until an answer rests on real history alone
+    warm_up_hops: Annotated[int, Meta(ge=0, le=10**6)] = (
+        0  # until an answer rests on real history alone
+    )
     state: dict[str, str] = {}  # input -> the output that is its next value
 
 

@@ -128,11 +128,17 @@ def _block(
 
 def _a_query(before: Counted, after: Counted, count: int) -> Counted:
     """What was counted between two looks, over the queries."""
-    pairs = ((before.cpu_ns, after.cpu_ns), (before.waited_ns, after.waited_ns))
-    each = [None if a is None or b is None else max(0, b - a) // count for a, b in pairs]
     more = {
         name: max(0.0, after.more[name] - amount) / count
         for name, amount in before.more.items()
         if name in after.more
     }
-    return Counted(*each, more)
+    return Counted(
+        _each(before.cpu_ns, after.cpu_ns, count),
+        _each(before.waited_ns, after.waited_ns, count),
+        more,
+    )
+
+
+def _each(before: int | None, after: int | None, count: int) -> int | None:
+    return None if before is None or after is None else max(0, after - before) // count

@@ -233,7 +233,7 @@ def test_loadgen_and_ours_agree_within_2_percent_on_the_same_calls_of_5_ms(
             entries = loadgen_log.entries(lines)
         ours = sorted(latencies_ns(msgspec.structs.replace(found, queries=len(found.service_ns))))
         return max(
-            abs(entries[loadgen_log.percentile_key(name, asked.scenario)] / own - 1)
+            abs(float(entries[loadgen_log.percentile_key(name, asked.scenario)]) / own - 1)
             for name, permille in (("90.00", 900), ("99.00", 990))
             for own in [stats.percentile(ours, permille)]
         )
