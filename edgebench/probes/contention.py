@@ -16,6 +16,7 @@ from edgebench.probes import instruction_counter
 from edgebench.probes.cgroup import levels
 from edgebench.probes.proc_files import LIVE, glob, problem, read, read_int
 from edgebench.record import CACHE_MISSES, MAJOR_FAULTS, MEMORY_BYTES, STALLS
+from edgebench.words import fact_words
 
 _RESCTRL = "sys/fs/resctrl/mon_data"
 #: A file of pressure -> what of the machine it speaks for.
@@ -61,7 +62,7 @@ def _add_pressure(told: Told, root: Path, waited_for: str, name: str) -> None:
             told.readers[name] = lambda path=path: stalled_ns(path)  # type: ignore[misc]
             told.sources[name] = source
             return
-    told.untold[name] = f"/proc/pressure/{waited_for}: {problem(machine) or 'not understood'}"
+    told.untold[name] = fact_words.no_pressure(waited_for, problem(machine))
 
 
 def stalled_ns(path: Path) -> float | None:
@@ -80,9 +81,7 @@ def _add_memory_traffic(told: Told, root: Path) -> None:
         told.readers[MEMORY_BYTES] = lambda: _sum(files)
         told.sources[MEMORY_BYTES] = "resctrl"
         return
-    folder = root / _RESCTRL
-    why = "it counts no bytes here" if folder.is_dir() else "not mounted"
-    told.untold[MEMORY_BYTES] = f"/{_RESCTRL}: {why}"
+    told.untold[MEMORY_BYTES] = fact_words.no_memory_traffic((root / _RESCTRL).is_dir())
 
 
 def _sum(files: list[Path]) -> float | None:

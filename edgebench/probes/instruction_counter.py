@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from edgebench.words import fact_words
+
 HARDWARE, SOFTWARE = 0, 1  # kinds of events
 INSTRUCTIONS, CACHE_MISSES = 1, 3  # of hardware: those of the last level
 TASK_CLOCK = 1  # of software, for tests
@@ -66,9 +68,9 @@ class Counter:
         """What it counted since. A counter that others took away for a part of the time tells nothing sure."""
         end = self.look()
         if begin is None or end is None:
-            return Count(None, self.unknown or "the kernel's counter cannot be read")
+            return Count(None, self.unknown or fact_words.COUNTER_UNREADABLE)
         if end.wanted_ns - begin.wanted_ns != end.counted_ns - begin.counted_ns:
-            return Count(None, "the kernel's counter was not counting all the time")
+            return Count(None, fact_words.COUNTED_IN_PART)
         return Count(end.value - begin.value)
 
 
@@ -76,8 +78,7 @@ def open_counter(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Counter:
     """Begins to count this process and the threads that it will start."""
     number = _SYSTEM_CALL.get(platform.machine())
     if platform.system() != "Linux" or number is None:
-        why = f"edgebench counts {_NAMES[event]} on Linux alone, on x86-64, Arm and RISC-V"
-        return Counter(None, why)
+        return Counter(None, fact_words.not_counted_here(_NAMES[event]))
     flags = _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
     words = struct.pack("IIQQQQQ", kind, _SIZE, event, 0, 0, _TIMES, flags).ljust(_SIZE, b"\0")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -91,10 +92,10 @@ def open_counter(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Counter:
 
 def _why_not(number: int, name: str) -> str:
     if number in (1, 13):  # EPERM, EACCES
-        return "the kernel allows no counter (kernel.perf_event_paranoid, or the container's rules)"
+        return fact_words.COUNTER_FORBIDDEN
     if number in (2, 19, 95):  # ENOENT, ENODEV, EOPNOTSUPP
-        return f"the processor, or the virtual machine, offers the kernel no counter of {name}"
-    return f"the kernel refuses a counter of {name}: {os.strerror(number)}"
+        return fact_words.counter_missing(name)
+    return fact_words.counter_refused(name, os.strerror(number))
 
 
 _OPENED: dict[int, Counter] = {}
@@ -109,4 +110,4 @@ def begin(*events: int) -> None:
 
 def current(event: int = INSTRUCTIONS) -> Counter:
     """This process's counter of an event."""
-    return _OPENED.get(event) or Counter(None, "no counter was begun in this process")
+    return _OPENED.get(event) or Counter(None, fact_words.COUNTER_NOT_BEGUN)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgebench import registry
-from edgebench.definitions.synthetic_load import BLOCK_BYTES
+from edgebench.definitions.companion_load import BLOCK_BYTES
 from edgebench.measure.worker_messages import Companion, CompanionReady
 from edgebench.processes.parent_tie import be_first_to_go, die_with_parent
 
