@@ -14,9 +14,10 @@ from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.metrics import METRICS, Metric
 from edgebench.record import Record
 from edgebench.trend import change_points
-from edgebench.trend.cell_series import CellSeries, Sample, series_of
+from edgebench.trend.cell_series import CellSeries, Sample, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
 from edgebench.trend.trend_report import By, Point, Series, Step, Trend
+from edgebench.words.note_words import ENERGY_MODELLED, ONE_METER, counted, unknown_of_row
 
 
 class RunEnvironments:
@@ -48,7 +49,8 @@ def build_trend(
         _series(frame, cell, steps, stands, environments)
         for cell, steps, stands in zip(cells, found, believed, strict=True)
     ]
-    return Trend(by=by, level=change_points.LEVEL, series=series, notes=_notes(series))
+    notes = [*_notes(series), *_left_out(frame, metrics, series)]
+    return Trend(by=by, level=change_points.LEVEL, series=series, notes=notes)
 
 
 def _is_main(cell: CellSeries) -> bool:
@@ -152,6 +154,19 @@ def _step(
         confirm=cause.confirm,
         why_not=cause.why_not,
     )
+
+
+def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series]) -> Iterator[str]:
+    """Why a metric that was asked for has no series, or not all values."""
+    known = {each.metric for each in series}
+    rows = np.flatnonzero(is_ok(frame))
+    for metric in metrics:
+        if metric.of_energy and (estimates := int(frame.energy_is_modelled()[rows].sum())):
+            yield f"{metric.name}: {counted(estimates, 'row')} left out: {ENERGY_MODELLED}"
+        elif metric.name not in known and len(rows):
+            yield unknown_of_row(metric.name, frame.reason(int(rows[-1]), metric))
+        if metric.of_energy and of_several_meters(frame, rows):
+            yield f"{metric.name}: {ONE_METER}"
 
 
 def _notes(series: Sequence[Series]) -> list[str]:
