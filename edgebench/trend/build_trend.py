@@ -17,7 +17,13 @@ from edgebench.trend import change_points
 from edgebench.trend.cell_series import CellSeries, Sample, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
 from edgebench.trend.trend_report import By, Point, Series, Step, Trend
-from edgebench.words.note_words import ENERGY_MODELLED, ONE_METER, counted, unknown_of_row
+from edgebench.words.note_words import (
+    ENERGY_MODELLED,
+    ONE_METER,
+    RUNS_WITHOUT_COMMIT,
+    counted,
+    unknown_of_row,
+)
 
 
 class RunEnvironments:
@@ -49,7 +55,7 @@ def build_trend(
         _series(frame, cell, steps, stands, environments)
         for cell, steps, stands in zip(cells, found, believed, strict=True)
     ]
-    notes = [*_notes(series), *_left_out(frame, metrics, series)]
+    notes = [*_notes(series), *_left_out(frame, metrics, series), *_without_commit(frame, by)]
     return Trend(by=by, level=change_points.LEVEL, series=series, notes=notes)
 
 
@@ -138,8 +144,10 @@ def _step(
     device = cell.identity.device
     cause = cause_of(
         cell.identity,
-        environments.get((device, last.runs[-1])),
-        environments.get((device, first.runs[0])),
+        environments.get(
+            (device, last.runs[0])
+        ),  # of a commit that was measured before and after a change
+        environments.get((device, first.runs[-1])),
         (last.commit, first.commit),
     )
     return Step(
@@ -167,6 +175,15 @@ def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series])
             yield unknown_of_row(metric.name, frame.reason(int(rows[-1]), metric))
         if metric.of_energy and of_several_meters(frame, rows):
             yield f"{metric.name}: {ONE_METER}"
+
+
+def _without_commit(frame: Frame, by: By) -> Iterator[str]:
+    if by != "commit" or not len(frame):
+        return
+    runs, commits = frame.codes("run"), frame.codes("commit")
+    unnamed = np.array([name is None for name in commits.names], dtype=bool)[commits.codes]
+    if silent := len(np.unique(runs.codes[unnamed])):
+        yield RUNS_WITHOUT_COMMIT.format(counted(silent, "run"))
 
 
 def _notes(series: Sequence[Series]) -> list[str]:
