@@ -39,9 +39,10 @@ BOARDS = ("board-a", "board-b", "board-c")
 PORT = 18990
 DEFAULT_RUN = ("--suite", "quick", "--reruns", "0")
 BRIEF_RUN = (
-    "file-typing image-classification --backend ort --set precision=fp32 --set threads=1 "
-    "--scenario single_stream --replicates 5 --reruns 0 --budget 25s"
-).split()
+    *("file-typing", "image-classification", "--backend", "ort", "--scenario", "single_stream"),
+    *("--set", "precision=fp32", "--set", "threads=1", "--set", "batch=1"),
+    *("--replicates", "5", "--reruns", "0", "--budget", "25s"),
+)
 MAX_APART = 0.05
 WAIT_S = 3600.0
 FLEET = (sys.executable, "-m", "edgebench", "fleet")
