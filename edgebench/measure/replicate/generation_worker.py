@@ -62,6 +62,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     assert replicate.memory is not None
     memory = steps.memory(start.session, replicate.memory, start.used)
     plain = _plain_decoding(behind)
+    steps.lift_budget(job)
     checked = _output_check(behind)
     effective = steps.effective(behind, start.session) if job.full_quality else None
     replicate = msgspec.structs.replace(
