@@ -97,7 +97,7 @@ def budgets(rows: Sequence[Row]) -> str:
         (row for row in rows if "memory_budget" in row.variant),
         key=lambda row: parse_bytes(str(row.variant["memory_budget"])),
     )
-    heads = ["budget", "fits", "TPOT", "peak", "read from storage a request", "major faults"]
+    heads = ["budget", "fits", "TPOT", "peak", "read from storage a token", "major faults a token"]
     return grid(heads, map(_budget_row, chosen))
 
 
@@ -105,11 +105,11 @@ def _budget_row(row: Row) -> list[str]:
     made, memory = row.generate, row.memory
     return [
         str(row.variant["memory_budget"]),
-        "yes" if row.status == "ok" else f"no: {outcome(row)}",
+        "yes" if row.status != "failed" else f"no: {outcome(row)}",
         shown(made and made.tpot_ns, _ns),
         shown(row.memory_peak_bytes, _bytes),
         shown(memory.storage_read_bytes_per_query, _bytes),
-        shown(memory.major_faults_per_query, lambda value: f"{value:.0f}"),
+        shown(memory.major_faults_per_query, lambda value: f"{value:.3g}"),
     ]
 
 
