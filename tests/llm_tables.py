@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgebench.analysis.table_types import Quality, Row
+from edgebench.analysis.table_types import Quality, Row, Speculation
 from edgebench.api.loading import load
 from edgebench.units import format_bytes, format_ns, parse_bytes
 
@@ -39,9 +39,9 @@ def shown(value: object, words: Callable[[object], str] = str) -> str:
 
 
 def outcome(row: Row) -> str:
-    """What became of a row: its first reason where it is no valid figure."""
-    if row.status == "ok" and not row.reasons:
-        return "answers equal"
+    """What became of a row: why it is no valid figure, or that its answers are those of plain decoding."""
+    if row.status == "ok":
+        return "" if drafts(row) == "plain" else "equal"
     return row.reasons[0].message if row.reasons else row.status
 
 
@@ -85,10 +85,17 @@ def _speculation_row(row: Row) -> list[str]:
         shown(part and part.tokens_per_step, lambda value: f"{value:.2f}"),
         shown(made and made.tpot_ns, _ns),
         intervals,
-        shown(part and part.gain, lambda value: f"{value:.2f}"),
+        UNKNOWN if part is None or part.gain is None else gained(part),
         shown(row.memory_peak_bytes, _bytes),
-        "" if drafts(row) == "plain" and row.status == "ok" else outcome(row),
+        outcome(row),
     ]
+
+
+def gained(part: Speculation) -> str:
+    """The speed against plain decoding, and that of each process."""
+    each = part.gain_of_replicates
+    between = f" ({min(each):.2f} to {max(each):.2f})" if len(each) > 1 else ""
+    return f"{part.gain:.2f}{between}"
 
 
 def budgets(rows: Sequence[Row]) -> str:
@@ -143,6 +150,23 @@ def recall(rows: Sequence[Row]) -> str:
     return grid(["runtime", "metric", "value"], body)
 
 
+def caches(rows: Sequence[Row]) -> str:
+    """What the answers of a cache of each precision are like, and what it takes."""
+    names = ("perplexity", "kl_divergence", "greedy_agreement", "exact_match")
+    chosen = [row for row in rows if "kv_cache" in row.variant]
+    body = [
+        [
+            f"`{row.backend}`",
+            f"`{row.variant['kv_cache']}`",
+            shown(row.generate and row.generate.kv_cache_bytes, _bytes),
+            *(shown(dict(_values(row.quality)).get(name), "{:.4g}".format) for name in names),
+        ]
+        for row in chosen
+        if row.quality
+    ]
+    return grid(["runtime", "cache", "bytes", *names], body)
+
+
 def _values(quality: Quality) -> list[tuple[str, float | None]]:
     return [(quality.metric, quality.value), *((each.metric, each.value) for each in quality.also)]
 
@@ -160,14 +184,18 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "budgets": budgets,
     "turns": turns,
     "recall": recall,
+    "caches": caches,
 }
 
 
 def renewed(text: str, rows: Sequence[Row]) -> str:
-    """The page's text with every table as the rows make it."""
-    return _BLOCK.sub(
-        lambda found: f"{found['head']}{TABLES[found['name']](rows)}\n{found['tail']}", text
-    )
+    """The page's text with every table as the rows make it; one that they have nothing for stays."""
+
+    def table(found: re.Match[str]) -> str:
+        made = TABLES[found["name"]](rows)
+        return f"{found['head']}{made}\n{found['tail']}" if made.count("\n") > 1 else found[0]
+
+    return _BLOCK.sub(table, text)
 
 
 def main() -> None:
