@@ -102,15 +102,24 @@ def budgets(rows: Sequence[Row]) -> str:
     """Speed against the memory that a process was held to."""
     chosen = sorted(
         (row for row in rows if "memory_budget" in row.variant),
-        key=lambda row: parse_bytes(str(row.variant["memory_budget"])),
+        key=lambda row: (row.backend, parse_bytes(str(row.variant["memory_budget"]))),
     )
-    heads = ["budget", "fits", "TPOT", "peak", "read from storage a token", "major faults a token"]
+    heads = [
+        "runtime",
+        "budget",
+        "fits",
+        "TPOT",
+        "peak",
+        "read from storage a token",
+        "major faults a token",
+    ]
     return grid(heads, map(_budget_row, chosen))
 
 
 def _budget_row(row: Row) -> list[str]:
     made, memory = row.generate, row.memory
     return [
+        f"`{row.backend}`",
         str(row.variant["memory_budget"]),
         "yes" if row.status != "failed" else f"no: {outcome(row)}",
         shown(made and made.tpot_ns, _ns),
