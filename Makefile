@@ -168,12 +168,13 @@ SMOLLM2 = $(BIN)/edgebench run smollm2-chat --set precision=as-is --set threads=
 OR_FINDING = || [ $$? -eq 1 ]
 reference-speculation: $(VENV)/.llm
 	rm -rf $(SPECULATION)
-	$(SMOLLM2) --replicates 2 --budget 240s --backend ort,llama_cpp,openvino_genai --set content=repeat,edit,chat --set lookup=0,3 --set new_tokens=33 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 60s --backend ort --set content=repeat,chat --set draft=self:w8 --set draft_confidence=0,0.5 --set new_tokens=33 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 40s --backend openvino_genai --set content=repeat,chat --set draft=self:as-is --set new_tokens=33 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 60s --backend ort --set memory_budget=128MiB,192MiB,256MiB,1GiB --set new_tokens=16 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 80s --backend llama_cpp --set repack=false --set memory_budget=64MiB,96MiB,128MiB,256MiB --set new_tokens=16 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 60s --backend ort --set turns=5 --set reuse=true,false --set new_tokens=16 $(OR_FINDING)
+	$(SMOLLM2) --replicates 2 --budget 180s --backend ort --set content=repeat,edit,chat --set lookup=0,3 --set new_tokens=33 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 150s --backend llama_cpp,openvino_genai --set content=repeat,chat --set lookup=0,3 --set new_tokens=33 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 60s --backend ort --set content=chat --set draft=self:w8 --set draft_confidence=0,0.5 --set new_tokens=33 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 30s --backend openvino_genai --set content=chat --set draft=self:as-is --set new_tokens=33 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 50s --backend ort --set memory_budget=128MiB,192MiB,256MiB,1GiB --set new_tokens=16 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 60s --backend llama_cpp --set repack=false --set memory_budget=64MiB,96MiB,128MiB,256MiB --set new_tokens=16 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 70s --backend ort --set turns=5 --set reuse=true,false --set new_tokens=16 $(OR_FINDING)
 	cat $(SPECULATION)/*/*.jsonl > results/reference/smollm2-speculation-$(MACHINE).jsonl
 	$(BIN)/python -m tests.llm_tables results/reference/smollm2-speculation-$(MACHINE).jsonl
 

@@ -41,7 +41,8 @@ def shown(value: object, words: Callable[[object], str] = str) -> str:
 def outcome(row: Row) -> str:
     """What became of a row: why it is no valid figure, or that its answers are those of plain decoding."""
     if row.status == "ok":
-        return "" if drafts(row) == "plain" else "equal"
+        part = row.generate.speculation if row.generate else None
+        return "" if part is None else "equal" if part.compared else "not compared"
     return row.reasons[0].message if row.reasons else row.status
 
 
@@ -63,7 +64,10 @@ def speculation(rows: Sequence[Row]) -> str:
         *("runtime", "content", "drafts", "accepted", "tokens a step", "TPOT", "interval p50, p90"),
         *("speed against plain", "peak", "answers"),
     ]
-    chosen = [row for row in rows if "lookup" in row.variant or "draft" in row.variant]
+    chosen = sorted(
+        (row for row in rows if "lookup" in row.variant or "draft" in row.variant),
+        key=lambda row: (row.backend, str(row.variant.get("content")), drafts(row) != "plain"),
+    )
     return grid(heads, map(_speculation_row, chosen))
 
 
@@ -73,7 +77,8 @@ def _speculation_row(row: Row) -> list[str]:
     accepted = UNKNOWN
     if part is not None:
         share = "" if part.acceptance is None else f" ({part.acceptance:.0%})"
-        accepted = f"{part.accepted} of {shown(part.drafted)}{share}"
+        of = "" if part.drafted is None else f" of {part.drafted}"
+        accepted = f"{part.accepted}{of}{share}"
     intervals = UNKNOWN
     if made is not None and made.interval_p50_ns is not None:
         intervals = f"{format_ns(made.interval_p50_ns)}, {shown(made.interval_p90_ns, _ns)}"
