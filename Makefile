@@ -172,8 +172,8 @@ reference-speculation: $(VENV)/.llm
 	$(SMOLLM2) --replicates 1 --budget 150s --backend llama_cpp,openvino_genai --set content=repeat,chat --set lookup=0,3 --set new_tokens=33 $(OR_FINDING)
 	$(SMOLLM2) --replicates 1 --budget 60s --backend ort --set content=chat --set draft=self:w8 --set draft_confidence=0,0.5 --set new_tokens=33 $(OR_FINDING)
 	$(SMOLLM2) --replicates 1 --budget 30s --backend openvino_genai --set content=chat --set draft=self:as-is --set new_tokens=33 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 50s --backend ort --set memory_budget=128MiB,192MiB,256MiB,1GiB --set new_tokens=16 $(OR_FINDING)
-	$(SMOLLM2) --replicates 1 --budget 60s --backend llama_cpp --set repack=false --set memory_budget=64MiB,96MiB,128MiB,256MiB --set new_tokens=16 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 50s --backend ort --set memory_budget=128MiB,192MiB,256MiB,1GiB --set new_tokens=8 $(OR_FINDING)
+	$(SMOLLM2) --replicates 1 --budget 70s --backend llama_cpp --set repack=false --set memory_budget=48MiB,96MiB,128MiB,256MiB --set new_tokens=8 $(OR_FINDING)
 	$(SMOLLM2) --replicates 1 --budget 70s --backend ort --set turns=5 --set reuse=true,false --set new_tokens=16 $(OR_FINDING)
 	cat $(SPECULATION)/*/*.jsonl > results/reference/smollm2-speculation-$(MACHINE).jsonl
 	$(BIN)/python -m tests.llm_tables results/reference/smollm2-speculation-$(MACHINE).jsonl

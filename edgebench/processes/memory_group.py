@@ -59,7 +59,9 @@ def lift_limit(folder: Path) -> None:
 def drop_from_page_cache(model: Path) -> None:
     """Has the kernel forget the pages of a model's files: of a folder, or of a file and those beside it that are named
     after it. A page that is held already counts for whoever read it first, and a group would have it for nothing. Pages
-    that another process maps stay."""
+    that another process maps stay. A system without such a call has no such groups either."""
+    if not hasattr(os, "posix_fadvise"):
+        return
     if model.is_dir():
         files = [path for path in model.rglob("*") if path.is_file()]
     else:
