@@ -183,7 +183,9 @@ def test_drafts_leave_the_answer_as_it_is(tmp_path: Path, opened: Open, kind: st
         assert counted.accepted <= counted.drafted
         if kind == "draft":
             assert counted.accepted == counted.drafted > 0
-    assert plain.kv_used_bytes() == plain.kv_cache_bytes() * (15 + 19) // _room(plain)
+    held = plain.kv_cache_bytes()
+    assert held is not None
+    assert plain.kv_used_bytes() == held * (15 + 19) // _room(plain)
 
 
 def test_kept_turns_answer_as_those_read_anew(tmp_path: Path, opened: Open) -> None:

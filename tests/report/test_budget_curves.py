@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from edgebench.backend import Scalar
 from edgebench.record import Accounts, Record
 from edgebench.report import pictures
 from edgebench.report.build_report import build_report
@@ -12,6 +13,7 @@ from edgebench.words.reason_words import reason
 from tests.records import MIB, failed, generating, record, replicate
 
 REQUESTS, TOKENS = 8, 16
+VARIANT: dict[str, Scalar] = {"precision": "as-is", "prompt_tokens": 128, "new_tokens": TOKENS}
 
 
 def held_to(budget: str, step_ns: int, read: int, faults: int) -> Record:
@@ -22,9 +24,8 @@ def held_to(budget: str, step_ns: int, read: int, faults: int) -> Record:
         storage_read_bytes=read * REQUESTS * TOKENS,
     )
     each = [generating(n, step_ns=step_ns, tokens=TOKENS, accounts=accounts) for n in range(3)]
-    variant = {"precision": "as-is", "prompt_tokens": 128, "new_tokens": TOKENS}
     return record(
-        {**variant, "memory_budget": budget},
+        {**VARIANT, "memory_budget": budget},
         scenario="generate",
         backend="llama_cpp",
         replicates=each,
@@ -33,9 +34,8 @@ def held_to(budget: str, step_ns: int, read: int, faults: int) -> Record:
 
 def misfit(budget: str) -> Record:
     why = reason("does_not_fit", budget_bytes=64 * MIB, by="cgroup v2", detail="killed")
-    variant = {"precision": "as-is", "prompt_tokens": 128, "new_tokens": TOKENS}
     return failed(
-        {**variant, "memory_budget": budget},
+        {**VARIANT, "memory_budget": budget},
         why.code,
         why.message,
         scenario="generate",
