@@ -17,7 +17,7 @@ import msgspec
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.preparation.preparation_messages import why_failed
-from edgebench.processes.answer_job import Say, answer_job
+from edgebench.processes.answer_job import answer_job
 
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
@@ -55,10 +55,14 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 def main() -> None:
-    answer_job(ConvertJob, _convert, lambda error: ConvertFailure(**why_failed(error)._asdict()))
+    answer_job(
+        ConvertJob,
+        lambda job, _: _convert(job),
+        lambda error: ConvertFailure(**why_failed(error)._asdict()),
+    )
 
 
-def _convert(job: ConvertJob, _: Say) -> Converted:
+def _convert(job: ConvertJob) -> Converted:
     backend = registry.load(job.backend)
     backend.import_runtime()
     model = ModelFile(
