@@ -86,7 +86,7 @@ def _why_not(number: int) -> str:
         return fact_words.COUNTER_FORBIDDEN
     if number in (2, 19, 95):  # ENOENT, ENODEV, EOPNOTSUPP
         return fact_words.COUNTER_MISSING
-    return fact_words.counter_refused(error=os.strerror(number))
+    return fact_words.counter_refused(os.strerror(number))
 
 
 _OPENED: list[Counter] = []

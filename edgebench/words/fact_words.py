@@ -1,14 +1,10 @@
-"""Words for facts of a device, or of a process on it, that are unknown: why each is.
-
-What has a name in small letters takes data, by the names in its braces.
-"""
+"""Words for facts of a device, or of a process on it, that are unknown: why each is."""
 
 from __future__ import annotations
 
 # Of the processor.
 NO_ARCHITECTURE = "the copied tree does not state the architecture"
 NO_CPU_LIST = "no list of CPUs in /sys or /proc/stat"
-of_host = "the kernel lists the host's: {evidence}".format
 NO_TOPOLOGY = "no CPU topology in /sys"
 NO_SMT = "no /sys/devices/system/cpu/smt/active"
 NO_CACHES = "no cache descriptions in /sys"
@@ -16,7 +12,6 @@ NO_CLOCK_POLICIES = "no cpufreq policies in /sys (usual in a virtual machine)"
 NO_TURBO_SWITCH = "no intel_pstate/no_turbo or cpufreq/boost in /sys"
 
 # Of the system.
-not_in_meminfo = "no {key} in /proc/meminfo".format
 NO_HUGE_PAGES = "no transparent_hugepage in /sys"
 NO_ASLR = "no /proc/sys/kernel/randomize_va_space"
 NO_OS_RELEASE = "no /etc/os-release"
@@ -33,7 +28,6 @@ NO_NVIDIA_DRIVER = "NVIDIA's driver is not loaded"
 NO_POWER_MODE = "no nvpmodel or platform_profile"
 
 # Of macOS.
-not_in_sysctl = "sysctl gave no {key}".format
 NO_ARM_FEATURES = "sysctl gave no hw.optional.arm features"
 NO_CACHE_SIZES = "sysctl gave no cache sizes"
 
@@ -47,9 +41,24 @@ COUNTER_MISSING = (
 )
 COUNTER_UNREADABLE = "the kernel's counter cannot be read"
 COUNTED_IN_PART = "the kernel's counter was not counting all the time"
-counter_refused = "the kernel refuses a counter of instructions: {error}".format
 COUNTER_NOT_BEGUN = "no counter was begun in this process"
+
+
+def of_host(evidence: str) -> str:
+    return f"the kernel lists the host's: {evidence}"
 
 
 def no_cpuinfo(problem: str | None) -> str:
     return f"/proc/cpuinfo: {problem or 'not listed'}"
+
+
+def not_in_meminfo(key: str) -> str:
+    return f"no {key} in /proc/meminfo"
+
+
+def not_in_sysctl(key: str) -> str:
+    return f"sysctl gave no {key}"
+
+
+def counter_refused(error: str) -> str:
+    return f"the kernel refuses a counter of instructions: {error}"

@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 
 import edgebench
-from edgebench.words import fact_words, state_words, verdict_words
+from edgebench.words import state_words, verdict_words
 
 ROOT = Path(edgebench.__file__).parent
-ROOMS = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (fact_words, state_words, verdict_words)
-}
+ROOMS = {module.__name__.rpartition(".")[2]: module for module in (state_words, verdict_words)}
 
 
 def templates(module: ModuleType) -> dict[str, str]:
