@@ -109,8 +109,7 @@ if TYPE_CHECKING:
     "companions",
     multiple=True,
     metavar="LOAD",
-    help="Measure alone and beside a load that stands for other programs: cpu:2 keeps two cores busy, "
-    "memory:8GB/s reads and writes memory (repeatable).",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
 )
 @run_option(
     "shape_sequence",

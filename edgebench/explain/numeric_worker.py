@@ -17,7 +17,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.explain.numeric_report import NumericReport
 from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job
-from edgebench.processes.answer_job import Say, answer_job
+from edgebench.processes.child_job import Say, run_job
 
 #: Inputs that both models run on, unless more are asked for.
 ITEMS = 2
@@ -43,7 +43,7 @@ class NumericAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    answer_job(NumericJob, _answer, _failure)
+    run_job(NumericJob, _answer, _failure)
     sys.stderr.flush()
     os._exit(0)
 

@@ -17,7 +17,7 @@ import msgspec
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.preparation.preparation_messages import why_failed
-from edgebench.processes.answer_job import answer_job
+from edgebench.processes.child_job import run_job
 
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
@@ -55,7 +55,7 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 def main() -> None:
-    answer_job(
+    run_job(
         ConvertJob,
         lambda job, _: _convert(job),
         lambda error: ConvertFailure(**why_failed(error)._asdict()),

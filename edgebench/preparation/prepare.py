@@ -45,7 +45,7 @@ from edgebench.preparation.preparation_messages import (
     PrepareJob,
     why_failed,
 )
-from edgebench.processes.answer_job import answer_job
+from edgebench.processes.child_job import run_job
 from edgebench.record import Work
 from edgebench.task import RANGE_FIX, InputRange
 from edgebench.text.did_you_mean import did_you_mean
@@ -902,7 +902,7 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
 
 def main() -> int:
     """Reads the job, answers on stdout. Returns the exit code."""
-    answer = answer_job(
+    answer = run_job(
         PrepareJob, prepare, lambda error: PrepareFailure(**why_failed(error)._asdict())
     )
     return 1 if isinstance(answer, PrepareFailure) else 0

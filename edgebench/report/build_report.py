@@ -52,15 +52,40 @@ def build_report(
     answers = Answers()
     places = Places()
     table = build_table(places.noting(answers.noting(_watched(records, kept, profiles))), prefer)
-    blocks = list(grouped(table).values())
-    names = _names(table, blocks)
+    blocks = grouped(table)
+    place = {
+        row: number
+        for number, each in enumerate(blocks.values())
+        for _, _, members in each
+        for row in members
+    }
+    names = _names(table, blocks.values())
     picked = {pick.row for pick in table.picks if pick.row is not None}
+    runs = {run.id: run for run in table.runs}
+    speeds = [
+        speed_of([table.rows[index] for _, _, members in each for index in members])
+        for each in blocks.values()
+    ]
     roofs, roof_points, roof_unknown = roofs_of(
         table.rows, calibrations([device.name for device in table.devices])
     )
     names_of_places, differences, further = places.compared()
     details = _details(table, picked, kept, max_details)
-    groups = [group_of(table, each, names) for each in blocks]
+    rows = [
+        ReportRow(
+            group=place[index],
+            label=names[index],
+            pick=index in picked,
+            on_front=row.pareto is True,
+            numbers=row_facts.numbers(row, speeds[place[index]]),
+            figures=row_facts.figures(row),
+            detail=details.get(index),
+            **_front(row),
+            **_remarks_of(row, runs[row.run]),
+        )
+        for index, row in enumerate(table.rows)
+    ]
+    groups = [group_of(table, each, names) for each in blocks.values()]
     return Report(
         title=_title(table),
         edgebench=__version__,
@@ -70,7 +95,7 @@ def build_report(
         groups=groups,
         fact_names=row_facts.NAMES,
         figure_names=row_facts.FIGURE_NAMES,
-        rows=_rows(table, blocks, names, picked, details),
+        rows=rows,
         probabilities=PROBABILITIES,
         places=names_of_places,
         differences=differences,
@@ -85,33 +110,6 @@ def build_report(
         notes=[plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )
-
-
-def _rows(
-    table: Table,
-    blocks: Sequence[Sequence[Block]],
-    names: Sequence[str],
-    picked: set[int],
-    details: Mapping[int, Detail],
-) -> list[ReportRow]:
-    runs = {run.id: run for run in table.runs}
-    members = [[index for _, _, rows in block for index in rows] for block in blocks]
-    place = {index: number for number, block in enumerate(members) for index in block}
-    speeds = [speed_of([table.rows[index] for index in block]) for block in members]
-    return [
-        ReportRow(
-            group=place[index],
-            label=names[index],
-            pick=index in picked,
-            on_front=row.pareto is True,
-            numbers=row_facts.numbers(row, speeds[place[index]]),
-            figures=row_facts.figures(row),
-            detail=details.get(index),
-            **_front(row),
-            **_remarks_of(row, runs[row.run]),
-        )
-        for index, row in enumerate(table.rows)
-    ]
 
 
 def _watched(

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import msgspec
 
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
-from edgebench.processes.answer_job import Job, Say, answer_job
+from edgebench.processes.child_job import Job, Say, run_job
 from edgebench.search.search_messages import ChildFailure
 
 
-def run_child(kind: type[Job], work: Callable[[Job, Say], msgspec.Struct]) -> int:
+def answer_job(kind: type[Job], work: Callable[[Job, Say], msgspec.Struct]) -> int:
     """Does the job that stands on stdin, and answers on stdout. Returns the exit code."""
-    return 1 if isinstance(answer_job(kind, work, _failure), ChildFailure) else 0
+    return 1 if isinstance(run_job(kind, work, _failure), ChildFailure) else 0
 
 
 def _failure(error: Exception) -> ChildFailure:

@@ -23,7 +23,7 @@ from edgebench.files.atomic_write import replacing
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
-from edgebench.search.child_main import run_child
+from edgebench.search.child_main import answer_job
 from edgebench.search.item_cache import remembering
 from edgebench.search.journal import Journal, journal_at
 from edgebench.search.requirements import resolved
@@ -434,7 +434,7 @@ class Judge:
 
 
 def main() -> int:
-    return run_child(ExploreJob, _kept)
+    return answer_job(ExploreJob, _kept)
 
 
 def explored_by_any(job: ExploreJob, say: Callable[[str], object]) -> Exploration:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench.search.child_main import run_child
+from edgebench.search.child_main import answer_job
 from edgebench.search.explore import TUNING_DRAW
 from edgebench.search.item_cache import remembering
 from edgebench.search.quality_interval import Change, changes, interval, merged
@@ -216,7 +216,7 @@ def verify(job: VerifyJob, say: Callable[[str], object]) -> Verification:
 
 
 def main() -> int:
-    return run_child(VerifyJob, verify)
+    return answer_job(VerifyJob, verify)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ Failure = TypeVar("Failure", bound=msgspec.Struct)
 Say = Callable[[str], object]
 
 
-def answer_job(
+def run_job(
     kind: type[Job], work: Callable[[Job, Say], Answer], failed: Callable[[Exception], Failure]
 ) -> Answer | Failure:
     """Does a job of this kind, and answers; whatever libraries print goes to stderr.
