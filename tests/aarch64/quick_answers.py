@@ -41,6 +41,8 @@ def _difference(
     if row["status"] != "ok":
         return f"{cell}: {row['status']}: {[reason['code'] for reason in row['reasons']]}"
     value = row["quality"]["value"]
+    if value is None:
+        return f"{cell}: no quality: {[reason['code'] for reason in row['reasons']]} (a longer {BUDGET}?)"
     if cell not in here or here[cell]["status"] != "ok":
         return f"{cell}: not measured on this machine"
     wanted = here[cell]["quality"]["value"]

@@ -9,7 +9,7 @@ import pytest
 from tests.aarch64 import quick_answers
 
 
-def row(value: float, items: int = 400, status: str = "ok") -> dict[str, Any]:
+def row(value: float | None, items: int = 400, status: str = "ok") -> dict[str, Any]:
     return {"status": status, "reasons": [], "quality": {"value": value, "items": items}}
 
 
@@ -21,6 +21,7 @@ def row(value: float, items: int = 400, status: str = "ok") -> dict[str, Any]:
         (row(0.80, items=100), ""),  # a pass that was cut: one in ten by chance
         (row(0.70, items=100), "a: 0.700 there, 0.870 here"),
         (row(0.88, status="invalid"), "a: invalid: []"),
+        (row(None, items=0), "a: no quality: [] (a longer QUICK_BUDGET?)"),
     ],
 )
 def test_answers_are_alike_but_for_what_chance_adds(
