@@ -48,6 +48,8 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         yield from _shapes(replicate.shapes)
     if replicate.company is not None:
         yield from _company(replicate.company)
+    if (loadgen := replicate.loadgen) is not None and loadgen.wait_ns:
+        yield from _equally_long("loadgen", loadgen.wait_ns, loadgen.service_ns)
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)
@@ -88,6 +90,9 @@ def _company(company: rec.Company) -> Iterator[Finding]:
     for counted in (counts, waits):
         if any(counted):
             yield from _equally_long("company", company.alone_mean_ns, *counted)
+    for counter in company.counters:
+        told = (counter.alone, counter.company)
+        yield from _equally_long("company", company.alone_mean_ns, *told)
     if not all([*company.alone_ns, *company.company_ns]):
         yield "company", "a block without a query"
 
@@ -148,7 +153,7 @@ def _without_absent(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
     return filter(None, lists)
 
 
-def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
+def _equally_long(field: str, *lists: Sequence[float]) -> Iterator[Finding]:
     lengths = list(map(len, lists))
     if lengths.count(lengths[0]) != len(lengths):
         lengths_text = ", ".join(map(str, lengths))

@@ -37,7 +37,7 @@ from edgebench.ab_test.verdict import (
 )
 from edgebench.record import Quality, Reason
 from edgebench.units import parity_option
-from edgebench.words import verdict_words
+from edgebench.words import note_words, verdict_words
 from edgebench.words.reason_words import reason
 
 UNSCREENED = 1 << 30  # tests: more than any suite has
@@ -241,6 +241,8 @@ def _energy_rows(
     silent = [e for pair in asked for e in (pair.base.energy, pair.head.energy) if e]
     refused = next((e for e in silent if e.status != "ok"), None)
     why = f"{refused.reason}: {refused.detail}" if refused else ruling.reason
+    if any(e.kind == "modelled" for e in silent):
+        why = note_words.ENERGY_MODELLED
     yield msgspec.structs.replace(row, judged=False, reason=why)
 
 
@@ -250,13 +252,16 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult:
 
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
-    """Returns joules per inference of the pairs whose meter reported both arms; zero joules count as unknown."""
+    """Returns joules per inference of the pairs whose meter reported both arms; zero joules and estimates count as
+    unknown."""
     return [_of_arm(pair, side) for pair in pairs if min(_of_arm(pair, s) for s in SIDES) > 0]
 
 
 def _of_arm(pair: Pair, side: Side) -> float:
     energy = pair.arm(side).energy
-    return (energy.j_per_inference if energy else None) or 0.0
+    if energy is None or energy.kind == "modelled":
+        return 0.0
+    return energy.j_per_inference or 0.0
 
 
 def _unscreened(rules: Rules) -> Rules:

@@ -56,7 +56,7 @@ class RunOptions(TypedDict, total=False):
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
-    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s", "memory:2GB"
     shape_sequence: Names  # also gives one session several shapes: "natural", or "ids=1,16;1,64"
     worst_case: Duration  # also searches for the slowest input, for this time in each process
     loadgen: bool  # has MLPerf's LoadGen drive each session too

@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     "companions",
     multiple=True,
     metavar="LOAD",
-    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (copied), memory:2GB (held) (repeatable).",
 )
 @run_option(
     "shape_sequence",

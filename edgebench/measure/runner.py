@@ -193,6 +193,13 @@ class Target:
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
 
     @property
+    def taken_bytes(self) -> int | None:
+        """Memory that its processes had to themselves, at most; None: none was measured, or the system does not tell."""
+        parts = [r.memory for r in self.taken if r.status == "ok" and r.memory is not None]
+        found = [part.uss_end_bytes for part in parts if part.uss_end_bytes is not None]
+        return max(found, default=None)
+
+    @property
     def judging(self) -> Replicate | None:
         """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
         cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
@@ -614,6 +621,7 @@ class Runner:
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
             companions=self._companions(target),
+            needs_bytes=target.taken_bytes,
             loadgen=self._loadgen_logs(target, index),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
@@ -712,13 +720,25 @@ class Runner:
         """Who loads the machine beside a target."""
         loads = [text for text in target.companions if is_load(text)]
         made = [
-            Companion(name=text, bytes_per_s=load.bytes_per_s)
+            Companion(
+                name=text,
+                bytes_per_s=load.bytes_per_s,
+                held_bytes=load.held_bytes,
+                needs_bytes=load.needs_bytes,
+                needs="asked for",
+            )
             for text in [*self._settings.companions, *loads]
             for load in [parse_companion(text)]
             for _ in range(load.cores)
         ]
         return made + [
-            Companion(name=other.cell.id, model=other.job) for other in self._beside(target)
+            Companion(
+                name=other.cell.id,
+                model=other.job,
+                needs_bytes=other.taken_bytes,
+                needs="measured",
+            )
+            for other in self._beside(target)
         ]
 
     def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:

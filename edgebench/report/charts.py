@@ -76,7 +76,18 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
     specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in X_FIELDS for y in Y_FIELDS}
-    for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit, rates):
+    for chart in (
+        ecdf,
+        histogram,
+        series,
+        memory,
+        energy,
+        roofline,
+        scaling,
+        cost_fit,
+        rates,
+        budgets,
+    ):
         specs[chart.__name__] = chart()
     return specs
 
@@ -593,6 +604,45 @@ def rates() -> Spec:
                 "encoding": {"x": x, "y": ms},
             },
         ],
+    )  # fmt: skip
+
+
+def budgets() -> Spec:
+    """Speed against a budget of memory, what was read from storage beside it, and the budgets that nothing fits into."""
+    x = _number("budget_mib", title="memory budget (MiB)", scale=slot("x_scale"))
+    ms = _number("ms", title=slot("y_title"), scale=slot("y_scale"))
+    read = _number("read_mib", title=slot("read_title"), axis={"orient": "right"})
+    of_budgets = {"data": {"name": "budgets"}}
+    return _chart(
+        "Speed against the memory that the process was held to; bars are what it read from storage meanwhile. "
+        "The table holds every number.",
+        layer=[
+            {
+                **of_budgets,
+                "mark": {"type": "bar", "width": 14, "color": slot("soft"), "opacity": 0.35},
+                "encoding": {"x": x, "y": read},
+            },
+            {
+                "layer": [
+                    {
+                        "data": {"name": "misfits"},
+                        "mark": {"type": "rule", "strokeDash": [6, 4], "color": slot("bad")},
+                        "encoding": {"x": x},
+                    },
+                    {
+                        **of_budgets,
+                        "mark": {"type": "line", "strokeWidth": 2, "color": slot("accent")},
+                        "encoding": {"x": x, "y": ms},
+                    },
+                    {
+                        **of_budgets,
+                        "mark": {"type": "point", "filled": True, "size": 80, "color": slot("accent")},
+                        "encoding": {"x": x, "y": ms},
+                    },
+                ]
+            },
+        ],
+        resolve={"scale": {"y": "independent"}},
     )  # fmt: skip
 
 
