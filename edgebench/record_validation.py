@@ -41,14 +41,9 @@ def record_findings(record: rec.Record) -> Iterator[Finding]:
 
 def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     """Yields what makes no sense in one replicate."""
-    samples = len(replicate.samples_ns)
-    if replicate.queries is not None and replicate.queries < samples:
-        yield "queries", f"{replicate.queries} queries have {samples} samples"
-    start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
-    if start_ns is not None and end_ns is not None and end_ns < start_ns:
-        yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
+    yield from _window(replicate)
     if replicate.paced is not None:
-        yield from _paced(replicate.paced, samples)
+        yield from _paced(replicate.paced, len(replicate.samples_ns))
     if replicate.shapes is not None:
         yield from _shapes(replicate.shapes)
     if replicate.company is not None:
@@ -70,6 +65,15 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     for place, marker in enumerate(replicate.markers):
         if marker.end_unix_ns < marker.start_unix_ns:
             yield f"markers[{place}].end_unix_ns", "it ends before it starts"
+
+
+def _window(replicate: rec.Replicate) -> Iterator[Finding]:
+    samples = len(replicate.samples_ns)
+    if replicate.queries is not None and replicate.queries < samples:
+        yield "queries", f"{replicate.queries} queries have {samples} samples"
+    start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
 
 
 def _shapes(shapes: rec.ShapeChanges) -> Iterator[Finding]:

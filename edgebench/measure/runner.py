@@ -45,7 +45,7 @@ from edgebench.measure.state_monitor import (
     allowing_heat,
     postflight,
 )
-from edgebench.measure.stopping_rule import open_cells
+from edgebench.measure.stopping_rule import half_width, open_cells, precise
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
 from edgebench.processes import signals
@@ -593,7 +593,9 @@ class Runner:
             return False
         if target.sustained:  # it takes minutes: no more of them than were asked for
             return True
-        return self._decided(target) and precise(target.valid_replicates, self._settings)
+        return self._decided(target) and precise(
+            target.valid_replicates, self._settings.percentile, self._settings.target
+        )
 
     def _decided(self, target: Target) -> bool:
         """Whether no more replicates are needed to tell the target from others; a budget is there to be used
@@ -855,7 +857,7 @@ class Runner:
         if target.cell.id in self.records or not target.possible or self._complete(target):
             return 0
         count, most = len(target.valid_replicates), self._settings.max_replicates
-        width = half_width(target.valid_replicates, self._settings)
+        width = half_width(target.valid_replicates, self._settings.percentile)
         if target.sustained or target.cell.bound_p99_ns is not None or width is None:
             return 0
         needed = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
@@ -1001,25 +1003,6 @@ def _quality_needed_s(target: Target) -> float:
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
-
-
-def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
-    """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
-    width = half_width(replicates, settings)
-    timed = any(replicate.samples_ns for replicate in replicates)
-    return not timed or (width is not None and width <= settings.target)
-
-
-def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
-    """Half-width of the interval of the chosen percentile, as a share; None if there is no interval yet."""
-    permille = round(settings.percentile * 1000)
-    values = [
-        stats.percentile(sorted(replicate.samples_ns), permille)
-        for replicate in replicates
-        if replicate.samples_ns
-    ]
-    interval = stats.log_interval(values)
-    return None if interval is None else interval.half_width
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:

@@ -109,6 +109,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
     memory_budget_bytes: int | None = None  # of the axis memory_budget; None: there is none
     memory_budget_by: str = ""  # what holds the process to it
+    memory_budget_group: str = ""  # folder of the control group; "": there is none
     #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
     #: it takes.
     time_s: float | None = None

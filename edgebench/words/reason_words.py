@@ -122,6 +122,10 @@ REASONS: dict[str, Words] = {
     "does_not_fit": Words(
         "does not fit into {budget_bytes:bytes} (held to by {by}): {detail}", "raise memory_budget"
     ),
+    "failed_within_budget": Words(
+        "failed where it may allocate {budget_bytes:bytes} ({by}: no control group could be made), which may be why: {detail}",
+        "raise memory_budget, or run as a user who may write control groups",
+    ),
     "device_stopped": Words(
         "the worker was stopped and continued (SIGSTOP) while it measured",
         "leave workers alone: no debugger, job control or CPU limiter that stops processes",

@@ -64,6 +64,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     memory = steps.memory(start.session, replicate.memory, start.used)
     plain = _plain_decoding(behind)
     worst_case = _worst_case(behind)
+    steps.lift_budget(job)
     checked = _output_check(behind)
     effective = steps.effective(behind, start.session) if job.full_quality else None
     replicate = msgspec.structs.replace(

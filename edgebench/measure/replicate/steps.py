@@ -28,7 +28,8 @@ from edgebench.probes import (
     process_accounting,
     process_memory,
 )
-from edgebench.processes.memory_group import BY_ALLOCATIONS
+from edgebench.processes.memory_group import BY_ALLOCATIONS, lift_limit
+from edgebench.processes.parent_tie import limit_memory
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import (
     MULTI_STREAM,
@@ -99,6 +100,17 @@ def allocations_limit(job: Job) -> int | None:
     by_itself = job.memory_budget_by == BY_ALLOCATIONS
     limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def lift_budget(job: Job) -> None:
+    """Ends the budget of memory behind what is measured: the checks that follow hold references, and a runtime may open
+    the model once more."""
+    if job.memory_budget_bytes is None:
+        return
+    if job.memory_budget_group:
+        lift_limit(Path(job.memory_budget_group))
+    else:
+        limit_memory(job.memory_limit_bytes)
 
 
 def import_runtime(job: Job, link: ParentLink) -> Runtime:

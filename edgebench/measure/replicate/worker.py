@@ -83,6 +83,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     company = steps.company(opened)
     shapes = steps.shape_changes(opened)
     worst_case = steps.worst_case(opened)
+    steps.lift_budget(job)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
