@@ -76,7 +76,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def int8_parts(self) -> int:
-        return len(self.map.quantized | self.map.dynamic)
+        return len(self.map.lowered)
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,11 +138,7 @@ def float_groups(units: Sequence[UnitFacts], candidate: Candidate | None) -> lis
     """The groups that a map leaves in fp32, the most damaging first."""
     if candidate is None:
         return []
-    kept = [
-        u
-        for u in units
-        if not u.joiner and u.name not in candidate.map.quantized | candidate.map.dynamic
-    ]
+    kept = [u for u in units if not u.joiner and u.name not in candidate.map.lowered]
     kept.sort(key=lambda unit: unit.damage or 0.0, reverse=True)
     return [
         FloatGroup(
