@@ -50,6 +50,7 @@ class Judge:
     tradeoff: Tradeoff
     fp32: tuple[Mapping[str, float], Mapping[str, float]]
     sessions: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of the models, by their precision
 
     def candidate(self, draft: Draft) -> Candidate:
         it = self.it
@@ -63,7 +64,9 @@ class Judge:
 
     def _session(self, draft: Draft) -> Any:
         it = self.it
-        return it.session(it.quantized(self.ranges, draft.choice, draft.dynamic, draft.in_blocks))
+        model = it.quantized(self.ranges, draft.choice, draft.dynamic, draft.in_blocks)
+        self.sizes[self._map(draft).precision] = model.ByteSize()
+        return it.session(model)
 
     def _judged(self, draft: Draft, wanted: PrecisionMap, session: Any) -> Candidate:
         it = self.it
@@ -77,6 +80,7 @@ class Judge:
             predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
             predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
             damage=it.damage(session),
+            size_bytes=self.sizes[wanted.precision],
             tuning=tuning,
             spare=self._spare(tuning),
         )

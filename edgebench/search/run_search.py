@@ -37,6 +37,7 @@ from edgebench.search.choosing import (
     by_reward,
     deployable,
     holds,
+    measured_maps,
     standings_of,
     worth_testing,
 )
@@ -285,15 +286,6 @@ def _explore_job(it: Search) -> ExploreJob:
     key = hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(job, time_s=0.0))).hexdigest()
     path = it.request.out / "search" / f"{it.workload.name}-{key[:12]}.json"
     return msgspec.structs.replace(job, state=str(path.absolute()), resume=it.request.resume)
-
-
-def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
-    """The candidates that get records: those that hold on tuning items, the fastest first, and of the others
-    those that come closest."""
-    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
-    others = [each for each in exploration.candidates if each not in fitting]
-    others.sort(key=lambda each: each.spare or 0.0, reverse=True)
-    return [*fitting, *others][:points]
 
 
 # Measuring
