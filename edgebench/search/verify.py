@@ -19,7 +19,7 @@ import msgspec
 
 from edgebench.search.child_main import answer_job
 from edgebench.search.explore import TUNING_DRAW
-from edgebench.search.item_cache import remembering
+from edgebench.search.item_cache import Kept, remembering
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
     Demand,
@@ -56,6 +56,7 @@ class _Verifier:
     clock: Callable[[], float]
     until_s: float
     _draws: dict[int, _Draw] = field(default_factory=dict)
+    _kept: Kept = field(default_factory=Kept)  # of the items of all draws
 
     @cached_property
     def fp32(self) -> Infer:
@@ -63,7 +64,7 @@ class _Verifier:
 
     def draw(self, number: int) -> _Draw:
         if number not in self._draws:
-            task = remembering(self.subject.task(number))
+            task = remembering(self.subject.task(number), self._kept)
             base, metrics = task_answers(task, self.fp32) if len(task) else (None, {})
             self._draws[number] = _Draw(number, task, base, metrics)
         return self._draws[number]

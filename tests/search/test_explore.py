@@ -18,7 +18,7 @@ from edgebench.models.precision_map import CalibrationSpec, keep_map
 from edgebench.operator_times import OperatorTime, Profile
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
-from edgebench.search import explore, group_costs, judge, sessions, verify
+from edgebench.search import explore, group_costs, item_cache, judge, sessions, verify
 from edgebench.search.item_cache import remembering
 from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
 from edgebench.search.sessions import times_in_turns
@@ -166,6 +166,34 @@ def test_items_are_made_once(job: PrepareJob) -> None:
     first = task.evaluate(infer)
     assert task.evaluate(infer) == first
     assert len(made) == 10
+
+
+def test_all_draws_share_the_room_for_their_items(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_cache, "MAX_KEPT_BYTES", 8 * 4 * 192)  # raw and input of four items
+    made = []
+
+    class Counting(Agreement):
+        def preprocess(self, raw: Any) -> dict[str, Any]:
+            made.append(1)
+            return super().preprocess(raw)
+
+    room = item_cache.Kept()
+    context = TaskContext(model=Path(job.source), options={"items": 3})
+    first, second = (remembering(Counting(context), room) for _ in range(2))
+
+    def infer(items: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"logits": item["image"].reshape(-1)[:5]} for item in items]
+
+    counts = []
+    for task in (first, second, first, second):
+        before = len(made)
+        task.evaluate(infer)
+        counts.append(len(made) - before)
+    assert counts[:3] == [3, 3, 0]
+    assert counts[3] > 0  # there was no room for all of them
+    assert room.bytes <= item_cache.MAX_KEPT_BYTES + 2 * 4 * 192
 
 
 def test_times_are_of_the_caller_alone_and_in_turns() -> None:
