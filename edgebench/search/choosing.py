@@ -147,11 +147,11 @@ def standings_of(
     demands: Sequence[Demand],
     items: int = 0,
 ) -> dict[str, Standing]:
-    judged = {verdict.precision: verdict for verdict in verdicts}
+    judged = {(verdict.backend, verdict.precision): verdict for verdict in verdicts}
     found: dict[str, Standing] = {}
     for row in rows:
         precision = row.variant["precision"]
-        candidate, verdict = candidates.get(precision), judged.get(str(precision))
+        candidate, verdict = candidates.get(precision), judged.get((row.backend, str(precision)))
         if precision == "fp32":
             found[row.id] = "base"
         elif verdict is not None:

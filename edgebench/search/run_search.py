@@ -64,6 +64,7 @@ from edgebench.search.search_report import (
 
 #: Precisions that are measured beside the maps, where the backend has them.
 BASELINES = ("fp32", "int8-dynamic", "int8-static")
+SHORT_FLOATS = ("fp16", "bf16")
 #: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
 EXPLORING, MEASURING = 0.4, 0.42
 MIN_VERIFY_S = 10.0
@@ -329,9 +330,18 @@ def _text(value: Scalar) -> str:
 
 
 def _baselines(it: Search) -> list[str]:
-    """Of the usual precisions those that the workload knows; of a model of one's own all."""
+    """Of the usual precisions those that the workload knows, of a model of one's own all; and the shorter floats that
+    a backend computes in, whatever the file says."""
     known = it.workload.matrix.axes.get("precision", list(BASELINES))
-    return [name for name in BASELINES if name in known or name == "fp32"]
+    able = {
+        precision
+        for name in it.request.options.backends
+        for precision in registry.load(name).capabilities.precisions
+    }
+    return [
+        *(name for name in BASELINES if name in known or name == "fp32"),
+        *(name for name in SHORT_FLOATS if name in able),
+    ]
 
 
 def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
@@ -409,11 +419,26 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     passing = [row for row in tested if holds(row, it.demands, items)]
     if not it.demands or not passing:
         return []
+    confidence = 1 - (1 - it.request.confidence) / max(1, len(tested))
+    found: list[Verdict] = []
+    for name in dict.fromkeys(row.backend for row in passing):
+        asked = [str(row.variant["precision"]) for row in passing if row.backend == name]
+        found += _verified_by(it, name, asked, confidence)
+    return found
+
+
+def _verified_by(
+    it: Search, backend: str, precisions: list[str], confidence: float
+) -> list[Verdict]:
+    """Verdicts over what one backend answers."""
+    specs = {registry.load(spec).name: spec for spec in it.request.options.backends}
     job = VerifyJob(
         prepare=it.prepare,
         demands=it.demands,
-        precisions=[str(row.variant["precision"]) for row in passing],
-        confidence=1 - (1 - it.request.confidence) / max(1, len(tested)),
+        precisions=precisions,
+        backend=specs.get(backend, backend),
+        options=dict(it.cell.options),
+        confidence=confidence,
         threads=it.threads,
         time_s=max(MIN_VERIFY_S, it.budget.left_s),
     )
@@ -423,15 +448,15 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     except EdgebenchError as error:
         it.notes.append(f"quality was not tested: {error}")
         return []
-    return found.verdicts
+    return [msgspec.structs.replace(verdict, backend=backend) for verdict in found.verdicts]
 
 
 def _chosen(it: Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
     """The fastest row that is safe; without labels, the fastest whose parity holds."""
     if not it.demands:
         return next((row for row in order if holds(row, it.demands)), None)
-    safe = {verdict.precision for verdict in verdicts if verdict.safe}
-    return next((row for row in order if row.variant["precision"] in safe), None)
+    safe = {(verdict.backend, verdict.precision) for verdict in verdicts if verdict.safe}
+    return next((row for row in order if (row.backend, row.variant["precision"]) in safe), None)
 
 
 def _written_maps(

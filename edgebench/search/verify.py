@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgebench.planning.cells import DEFAULT_BACKEND
 from edgebench.search.child_main import answer_job
 from edgebench.search.explore import TUNING_DRAW
 from edgebench.search.item_cache import Kept, remembering
@@ -60,7 +61,7 @@ class _Verifier:
 
     @cached_property
     def fp32(self) -> Infer:
-        return self._infer(self.subject.fp32_path)
+        return self._infer(self.subject.fp32_path, "fp32")
 
     def draw(self, number: int) -> _Draw:
         if number not in self._draws:
@@ -71,7 +72,7 @@ class _Verifier:
 
     def verdict(self, precision: str, deadline_s: float) -> Verdict:
         """Judges one map; draws follow until all limits are shown, or time is over."""
-        mine = self._infer(self._built(precision))
+        mine = self._infer(self._built(precision), precision)
         draws: list[dict[str, Change]] = []
         items, found = (
             0,
@@ -174,11 +175,14 @@ class _Verifier:
         job = msgspec.structs.replace(self.job.prepare, precision=precision, without_reference=True)
         return Path(prepare(job, self.say).path)
 
-    def _infer(self, path: Path) -> Infer:
+    def _infer(self, path: Path, precision: str) -> Infer:
+        """By the backend itself: another one rounds in its own way, and some precisions are its own doing."""
         from edgebench.models.onnx_file import load_model
-        from edgebench.search.sessions import infer_with, open_session
+        from edgebench.search.sessions import RuntimeChoice, infer_by, infer_with, open_session
 
-        return infer_with(open_session(load_model(path), self.job.threads))
+        if self.job.backend == DEFAULT_BACKEND:
+            return infer_with(open_session(load_model(path), self.job.threads))
+        return infer_by(RuntimeChoice(self.job.backend, self.job.options), path, precision)
 
 
 def task_answers(task: Task, infer: Infer) -> tuple[list[Any] | None, dict[str, float]]:

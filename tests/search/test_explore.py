@@ -138,6 +138,39 @@ def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: Prepare
     assert verdict.limits[0].value <= 1.0
 
 
+def test_other_backends_answer_for_themselves(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def infer_by(runtime: Any, path: Path, precision: str) -> Any:
+        asked.append((runtime.backend, precision))
+        session = sessions.open_session(load_model(path), 1)
+        return sessions.infer_with(session)
+
+    monkeypatch.setattr(sessions, "infer_by", infer_by)
+    wanted = VerifyJob(
+        prepare=job,
+        demands=[Demand(metric="agreement", limit=0.5, better="higher")],
+        precisions=["bf16"],
+        backend="openvino",
+        confidence=0.95,
+        threads=1,
+        time_s=5.0,
+    )
+    assert verify.verify(wanted, lambda step: None).verdicts[0].held
+    assert sorted(asked) == [("openvino", "bf16"), ("openvino", "fp32")]
+
+
+def test_a_backend_computes_in_the_precision_that_is_asked_for(job: PrepareJob) -> None:
+    pytest.importorskip("openvino")
+    runtime = sessions.RuntimeChoice("openvino", {"threads": 1})
+    [item] = [{"image": np.ones((1, 3, 8, 8), np.float32)}]
+    [exact] = sessions.infer_by(runtime, Path(job.source), "fp32")([item])
+    [known] = sessions.infer_with(sessions.open_session(load_model(Path(job.source)), 1))([item])
+    assert sessions.output_error([exact], [known]) < 1e-4
+
+
 def test_answers_are_what_a_task_scores_and_the_task_stays_as_it_was(job: PrepareJob) -> None:
     task = Agreement(TaskContext(model=Path(job.source), options={"items": 10}))
 

@@ -433,3 +433,22 @@ def test_measured_are_the_fastest_that_hold_and_maps_far_apart_on_the_front() ->
     assert len(measured_maps(exploration(*sized), 40)) == len(every)
     assert measured_maps(exploration(), 6) == []
     assert len(measured_maps(exploration(fastest), 6)) == 1
+
+
+def test_short_floats_are_measured_where_a_backend_computes_in_them(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Scalar]] = []
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    real = made.measure
+
+    def measured(options: Options, start: running.Start, voice: Any) -> running.Outcome:
+        asked.append(list(parse_sets(options.sets)["precision"]))
+        return real(options, start, voice)
+
+    monkeypatch.setattr(made, "measure", measured)
+    monkeypatch.setattr(made, "record", lambda precision: Made.record(made, "fp32"))
+    for backends in ("ort", "ort,openvino"):
+        searching(made, backends=backends)
+    assert "bf16" not in asked[0]
+    assert {"fp32", "bf16", "fp16", GOOD.map.precision} <= set(asked[1])
