@@ -40,6 +40,7 @@ from edgebench.search.choosing import (
     standings_of,
     worth_testing,
 )
+from edgebench.search.kept_search import keep_search
 from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
 from edgebench.search.reward import Reward, parse_reward
@@ -53,7 +54,6 @@ from edgebench.search.search_messages import (
     VerifyJob,
     read_state,
 )
-from edgebench.search.search_picture import svg
 from edgebench.search.search_report import (
     SearchReport,
     float_groups,
@@ -387,16 +387,18 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     chosen = _chosen(it, order, verdicts)
     standings = standings_of(rows, candidates, verdicts, it.demands, exploration.evaluation_items)
     files = _written_maps(it, outcome, rows, candidates, exploration)
-    shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
-    explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
+    explained = _explained(exploration, chosen, order)
     groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,
+        subject=_subject(it.request.options, it.workload),
+        task=it.request.options.task,
         rows=search_rows(rows, candidates, standings, files, groups),
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,
         confidence=it.request.confidence,
+        explained=None if explained is None else explained.map.precision,
         kept_in_fp32=float_groups(exploration.units, explained),
         exploration=exploration,
         results=None if outcome.file is None else str(outcome.file),
@@ -405,11 +407,28 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         notes=[*it.notes, *exploration.notes],
     )
     if outcome.file is not None:
-        with replacing(outcome.file.with_suffix(".search.json")) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        with replacing(outcome.file.with_suffix(".search.svg")) as partial:
-            partial.write_text(svg(report), encoding="utf-8")
+        keep_search(report, outcome.file)
     return report
+
+
+def _subject(options: Options, workload: Workload) -> list[str]:
+    """What names the searched model on a command line."""
+    if options.model is None:
+        return [
+            workload.name,
+            *(word for path in options.folders for word in ("--workloads", path)),
+        ]
+    shapes = (word for shape in options.shapes for word in ("--shape", shape))
+    return ["--model", options.model, *shapes]
+
+
+def _explained(
+    exploration: Exploration, chosen: Row | None, order: Sequence[Row]
+) -> Candidate | None:
+    """The map that is told of: the chosen one, else the fastest that may replace fp32."""
+    rows = order if chosen is None else [chosen, *order]
+    names = [row.variant["precision"] for row in rows if is_mixed(row.variant["precision"])]
+    return map_of(exploration.candidates, names[0]) if names else None
 
 
 def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:

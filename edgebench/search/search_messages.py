@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgebench.backend import Scalar
+from edgebench.files.number_bounds import Amount, Number
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.preparation.preparation_messages import PrepareJob
 
@@ -53,10 +54,10 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     op: str
     joiner: bool
-    fp32_us: float  # of its kernels in the fp32 graph
-    int8_us: float  # and in the graph that has everything in int8
+    fp32_us: Amount  # of its kernels in the fp32 graph
+    int8_us: Amount  # and in the graph that has everything in int8
     timed: bool  # False: the profiles do not name it, and both times are 0
-    damage: float | None = (
+    damage: Amount | None = (
         None  # relative error of the outputs with it alone in int8; None: not measured
     )
 
@@ -113,14 +114,14 @@ class LimitVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """One limit of one map on test items."""
 
     metric: str
-    limit: float
+    limit: Number
     better: Literal["higher", "lower"]
-    value: float  # on the workload's own items
-    fp32: float  # of the same items in fp32
-    change: float  # from fp32 to the map, over all test items
-    low: float  # lower and upper end of that change, one-sided at the confidence
-    high: float
-    items: int  # that the change was seen on
+    value: Number  # on the workload's own items
+    fp32: Number  # of the same items in fp32
+    change: Number  # from fp32 to the map, over all test items
+    low: Number | None  # lower and upper end of that change, one-sided at the confidence
+    high: Number | None  # None: answers cannot be compared, so there is no interval
+    items: int  # that the change was seen on; 0: there is no interval
     shown: bool  # fp32 with the worst plausible change holds the limit, and so does the value
 
 

@@ -151,8 +151,8 @@ class _Verifier:
             value=values[name],
             fp32=fp32,
             change=values[name] - fp32 if found is None else found.change,
-            low=float("-inf") if found is None else found.low,
-            high=float("inf") if found is None else found.high,
+            low=None if found is None else found.low,
+            high=None if found is None else found.high,
             items=0 if found is None else found.items,
             shown=shown,
         )

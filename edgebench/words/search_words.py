@@ -1,0 +1,25 @@
+"""Words for what a precision search says of each deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+#: Standing of a row -> the word in tables and pictures.
+STANDING_WORDS: Final[Mapping[str, str]] = {
+    "safe": "safe",
+    "held": "not shown",
+    "missed": "missed",
+    "tuning": "missed (tuning)",
+    "untested": "not tested",
+    "base": "-",
+}
+STANDING_LEGEND: Final = (
+    "safe: hold on test items with the stated confidence; not shown: hold, but too few items show it; missed: miss "
+    "on the workload's items; missed (tuning): miss on tuning items; not tested: not among the first to choose"
+)
+
+
+def groups_split(int8: int, groups: int) -> str:
+    """ "6 int8, 26 fp32": how a map divides the groups of a network."""
+    return f"{int8} int8, {groups - int8} fp32"
