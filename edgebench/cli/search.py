@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Time of a search where nobody says another.
 DEFAULT_BUDGET = "5min"
 #: Maps that are measured, at most.
-DEFAULT_POINTS = 6
+DEFAULT_POINTS = 8
 KEPT = ".json"  # a search that was kept
 
 

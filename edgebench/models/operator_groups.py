@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from edgebench.models.products import BLOCK_SIZE, product_inputs
 from edgebench.models.quantization_recipes import COMPUTE_OPS, FOLLOWERS, Recipe
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ class Units:
     units: tuple[Unit, ...]
     edges: tuple[Edge, ...]
     recurrent: tuple[Unit, ...] = ()  # layers that become int8-dynamic or stay in fp32
+    products: tuple[
+        Unit, ...
+    ] = ()  # matrix products with constant weights, each of its first node alone
+    in_blocks: tuple[Unit, ...] = ()  # those of them whose weights fit into blocks
 
     @property
     def dynamic(self) -> tuple[Unit, ...]:
-        """What can be quantised at run time: matrix products and recurrent layers, by their first node."""
-        products = (unit for unit in self.groups if unit.op == "MatMul")
-        return (*(Unit(unit.name, unit.op, unit.nodes[:1]) for unit in products), *self.recurrent)
+        """What can be quantised at run time: matrix products and recurrent layers."""
+        return (*self.products, *self.recurrent)
 
     @property
     def groups(self) -> tuple[Unit, ...]:
@@ -79,7 +83,10 @@ class Units:
 def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
     """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
     units = _found_units(model.graph, recipe, excluded)
-    return Units(units, _edges(model, units), _recurrent(model.graph))
+    inputs = product_inputs(model.graph)
+    products = tuple(Unit(u.name, u.op, u.nodes[:1]) for u in units if u.name in inputs)
+    in_blocks = tuple(unit for unit in products if inputs[unit.name] % BLOCK_SIZE == 0)
+    return Units(units, _edges(model, units), _recurrent(model.graph), products, in_blocks)
 
 
 def _recurrent(graph: GraphProto) -> tuple[Unit, ...]:

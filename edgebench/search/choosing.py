@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.search.reward import Reward
-from edgebench.search.search_messages import Candidate, Demand, Verdict
+from edgebench.search.search_messages import Candidate, Demand, Exploration, Verdict
 from edgebench.search.search_report import Standing, quality_of
 
+#: Of the maps that hold on tuning items so many of the fastest are measured whatever else is.
+FIRST_MEASURED = 2
 #: Rows whose quality is tested at most; the risk of offering one that does not hold is shared among them.
 MAX_TESTED = 4
+
+
+def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
+    """The candidates that get records: the fastest that hold on tuning items, from which the choice is made; then
+    those that nothing beats in time, damage and size, far apart in time; those that hold come first."""
+    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
+    fitting.sort(key=_quick)
+    front = _unbeaten(exploration.candidates)
+    others = [each for each in exploration.candidates if each not in fitting]
+    others.sort(key=lambda each: each.spare or 0.0, reverse=True)
+    wanted = [
+        *fitting[:FIRST_MEASURED],
+        *_far_apart([each for each in front if each in fitting], points - FIRST_MEASURED),
+        *(each for each in others if each in front),
+        *fitting,
+        *others,
+    ]
+    return list({each.map.precision: each for each in wanted}.values())[:points]
+
+
+def _unbeaten(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other is at least as good as in time, damage and size, and better in one; the fastest first."""
+    costs = {
+        each.map.precision: (_quick(each), each.damage, each.size_bytes or 0) for each in candidates
+    }
+
+    def beaten(mine: tuple[float, ...]) -> bool:
+        return any(
+            theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
+            for theirs in costs.values()
+        )
+
+    found = [each for each in candidates if not beaten(costs[each.map.precision])]
+    return sorted(found, key=_quick)
+
+
+def _far_apart(found: Sequence[Candidate], room: int) -> list[Candidate]:
+    """Both ends, then always the one whose time is furthest from those that are there, by ratio."""
+    chosen = list(dict.fromkeys([found[0].map.precision, found[-1].map.precision])) if found else []
+    known = {each.map.precision: each for each in found}
+    while len(chosen) < min(room, len(found)):
+        times = [_quick(known[name]) for name in chosen]
+        rest = [name for name in known if name not in chosen]
+        chosen.append(
+            max(rest, key=lambda name: min(abs(math.log(_quick(known[name]) / t)) for t in times))
+        )
+    return [known[name] for name in chosen][: max(0, room)]
+
+
+def _quick(candidate: Candidate) -> float:
+    return candidate.quick_ms if candidate.quick_ms is not None else candidate.predicted_ms
 
 
 def deployable(

@@ -20,15 +20,16 @@ import msgspec
 
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.files.atomic_write import replacing
-from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
-from edgebench.search.candidates import Draft, Judged, between, drafts
+from edgebench.search.candidates import Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.item_cache import remembering
 from edgebench.search.journal import Journal, journal_at
+from edgebench.search.judge import TUNED, Judge
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
-from edgebench.search.tradeoff import Choice, Tradeoff
+from edgebench.search.tradeoff import Choice
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,17 +42,15 @@ if TYPE_CHECKING:
 TUNING_DRAW = 1
 ERROR_ITEMS = 8  # whose outputs tell the damage of a map
 PROFILE_ITEMS = 4
-#: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
-PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
+#: Shares of the time: when profiling ends, when damages end; what follows is tried, timed and refined.
+PROFILED, DAMAGED = 0.25, 0.6
 #: Methods that keep histograms take so many times as long as the lowest and highest values.
 HISTOGRAM_FACTOR = 5.0
 #: Candidates that are built however little time there is.
 MIN_DRAFTS = 3
-MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
+MAX_PROFILE_S = 12.0
 #: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
 REFUSED_DAMAGE = 10.0
-#: Maps that are tried with their rest quantised at run time.
-MAX_AT_RUN_TIME = 2
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
 
@@ -147,11 +146,15 @@ class Explorer:
             return REFUSED_DAMAGE
 
     def quantized(
-        self, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
+        self,
+        ranges: Ranges,
+        names: Collection[str],
+        dynamic: Collection[str] = (),
+        in_blocks: Mapping[str, int] = {},
     ) -> ModelProto:
         from edgebench.models.quantize import quantize_units
 
-        return quantize_units(self.source, ranges, names, dynamic)
+        return quantize_units(self.source, ranges, names, dynamic, in_blocks)
 
 
 def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
@@ -335,102 +338,8 @@ def _candidates(
             break
         found.append(judge.candidate(further))
     found += judge.at_run_time(found)
-    return judge.timed(found)
-
-
-@dataclass
-class Judge:
-    """Builds candidates and measures what exploring can tell of them."""
-
-    it: Explorer
-    spec: CalibrationSpec
-    ranges: Ranges
-    tradeoff: Tradeoff
-    fp32: tuple[Mapping[str, float], Mapping[str, float]]
-    sessions: dict[str, Any] = field(default_factory=dict)
-
-    def candidate(self, draft: Draft) -> Candidate:
-        it = self.it
-        it.say(f"quality of a map with {len(draft.choice)} parts in int8")
-        session = it.session(it.quantized(self.ranges, draft.choice, draft.dynamic))
-        wanted = self._map(draft)
-        key = ("candidate", wanted.precision)
-        found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
-        self.sessions[wanted.precision] = session
-        return found
-
-    def _judged(self, draft: Draft, wanted: PrecisionMap, session: Any) -> Candidate:
-        it = self.it
-        tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(session))
-        return Candidate(
-            map=wanted,
-            origin=draft.origin,
-            int8_groups=len(draft.dynamic)
-            + sum(unit.name in draft.choice for unit in it.source.units.groups),
-            predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
-            predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
-            damage=it.damage(session),
-            tuning=tuning,
-            spare=self._spare(tuning),
-        )
-
-    def at_run_time(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """The likeliest candidates once more, with what they leave in fp32 quantised at run time where it can be;
-        and that alone. No profile names its kernels: what it saves is told by timing the whole."""
-        able = {unit.name for unit in self.it.source.units.dynamic}
-        holding = [each for each in found if each.spare is None or each.spare >= 0]
-        holding.sort(key=lambda each: each.predicted_ms)
-        choices = [*(each.map.quantized for each in holding[:MAX_AT_RUN_TIME]), frozenset()]
-        added: list[Candidate] = []
-        for choice in choices:
-            draft = Draft(choice, "the rest at run time", frozenset(able - choice))
-            if draft.dynamic and not self.it.past(TUNED):
-                added.append(self.candidate(draft))
-        return added
-
-    def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates with what a run takes, in turns with fp32; the fastest first."""
-        from edgebench.search.sessions import times_in_turns
-
-        it = self.it
-        it.say(f"timing {len(found)} maps in turns")
-        end_s = it.clock() + TIMING_S_EACH * len(self.sessions)
-        times = times_in_turns(
-            {"fp32": it.fp32, **self.sessions},
-            it.items[:PROFILE_ITEMS],
-            lambda: it.clock() > end_s or it.past(1.0),
-        )
-        told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
-        it.fp32_quick_ms = times["fp32"]
-        return sorted(told, key=lambda each: each.quick_ms or math.inf)
-
-    def _map(self, draft: Draft) -> PrecisionMap:
-        job, units, choice = self.it.job, self.it.source.units, draft.choice
-        return PrecisionMap(
-            model_sha256=job.prepare.source_sha256,
-            workload=job.workload,
-            recipe=self.it.source.recipe.name,
-            calibration=self.spec,
-            groups={
-                unit.name: "int8" if unit.name in choice else "fp32"
-                for unit in units.units
-                if unit.name in choice or not unit.joiner
-            }
-            | dict.fromkeys((unit.name for unit in units.recurrent), "fp32")
-            | dict.fromkeys(sorted(draft.dynamic), "int8-dynamic"),
-        )
-
-    def _spare(self, tuning: Mapping[str, float]) -> float | None:
-        """What the tightest limit leaves, relative. A map may lose on tuning items what fp32 has to spare on
-        the workload's own, for which alone the limits were set."""
-        evaluation, base = self.fp32
-        left = []
-        for demand in resolved(self.it.job.demands, evaluation):
-            name = demand.metric
-            if name in tuning and name in base and name in evaluation:
-                change = tuning[name] - base[name]
-                left.append(demand.spare(evaluation[name] + change) / max(abs(demand.limit), 1e-9))
-        return min(left, default=None)
+    found += judge.in_blocks()
+    return judge.refined(judge.timed(found))
 
 
 def main() -> int:

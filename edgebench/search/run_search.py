@@ -37,6 +37,7 @@ from edgebench.search.choosing import (
     by_reward,
     deployable,
     holds,
+    measured_maps,
     standings_of,
     worth_testing,
 )
@@ -287,15 +288,6 @@ def _explore_job(it: Search) -> ExploreJob:
     return msgspec.structs.replace(job, state=str(path.absolute()), resume=it.request.resume)
 
 
-def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
-    """The candidates that get records: those that hold on tuning items, the fastest first, and of the others
-    those that come closest."""
-    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
-    others = [each for each in exploration.candidates if each not in fitting]
-    others.sort(key=lambda each: each.spare or 0.0, reverse=True)
-    return [*fitting, *others][:points]
-
-
 # Measuring
 
 
@@ -388,7 +380,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     standings = standings_of(rows, candidates, verdicts, it.demands, exploration.evaluation_items)
     files = _written_maps(it, outcome, rows, candidates, exploration)
     explained = _explained(exploration, chosen, order)
-    groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
+    groups = [unit.name for unit in exploration.units if not unit.joiner] + exploration.recurrent
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,

@@ -71,13 +71,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     predicted_ms: float
     predicted_damage: float
     damage: float  # relative error of the outputs, measured
+    size_bytes: int | None = None  # of the model's file
     quick_ms: float | None = None  # in turns with the others in one process
     tuning: dict[str, float] = {}  # metrics on tuning items; empty: there are none with labels
     spare: float | None = None  # of the tightest limit on tuning items, relative; below 0: missed
 
     @property
     def int8_parts(self) -> int:
-        return len(self.map.quantized | self.map.dynamic)
+        return len(self.map.lowered)
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):

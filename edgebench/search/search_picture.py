@@ -33,6 +33,10 @@ _COLOR: dict[Standing, str] = {
 }  # fmt: skip
 
 
+#: Precision of a group -> its colour among the series.
+_SERIES: dict[str, int] = {"int8": 0, "fp32": 1, "w8": 2, "int8-dynamic": 3, "w4": 4}
+
+
 @dataclass(frozen=True)
 class Look:
     """Width and colours of a drawing."""
@@ -377,12 +381,12 @@ def _groups_key(
     look: Look, units: Sequence[UnitFacts], found: PrecisionMap | None
 ) -> list[tuple[str, str, str]]:
     kinds = dict.fromkeys(_kind(unit, found) for unit in units)
+    words = {"w8": "weights of 8 bits", "w4": "weights of 4 bits", "fp32": "stays in fp32"}
     entries = {
-        "int8": ("fill", look.series[0], "int8"),
-        "int8-dynamic": ("fill", look.series[3], "int8-dynamic"),
-        "fp32": ("outline", look.series[1], "stays in fp32"),
-        "": ("fill", "struck", "no map"),
+        kind: ("outline" if kind == "fp32" else "fill", look.series[number], words.get(kind, kind))
+        for kind, number in _SERIES.items()
     }
+    entries[""] = ("fill", "struck", "no map")
     gains = [("fill", "good", "int8 saves time")] * any(_gain(unit) > 0 for unit in units)
     gains += [("fill", "bad", "int8 costs time")] * any(_gain(unit) < 0 for unit in units)
     return [*(entries[kind] for kind in kinds), *gains]
@@ -419,8 +423,7 @@ def _bar(
         style = f'fill="none" stroke="{look.series[1]}" stroke-width="{2 * inset:.2f}"'
         x, wide, high, bottom = x + inset, wide - 2 * inset, high - 2 * inset, bottom - inset
     else:
-        colors = {"int8": look.series[0], "int8-dynamic": look.series[3]}
-        style = f'fill="{colors.get(kind, look.colors["struck"])}"'
+        style = f'fill="{look.series[_SERIES[kind]] if kind else look.colors["struck"]}"'
     yield (
         f'<rect x="{x:.1f}" y="{bottom - high:.1f}" width="{wide:.1f}" height="{high:.1f}" '
         f"{style}>{title}</rect>"

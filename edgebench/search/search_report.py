@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +32,7 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     int8_parts: int | None
     groups: int | None  # of the network, in all
     int8_groups: int | None
+    split: dict[str, Count] = {}  # precision -> groups of the map that have it
     p50_ns: Amount | None
     speedup: Amount | None  # against fp32 with the same settings
     speedup_low: Amount | None
@@ -110,7 +112,7 @@ def search_rows(
     candidates: Mapping[Scalar, Candidate],
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
-    groups: int,
+    groups: Collection[str],
 ) -> list[SearchRow]:
     """The rows of a table as the search tells of them, the fastest first."""
     found = [
@@ -125,7 +127,7 @@ def _row(
     candidate: Candidate | None,
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
-    groups: int,
+    groups: Collection[str],
 ) -> SearchRow:
     precision, baseline = row.variant["precision"], row.baseline
     told = row.reasons[0].message if row.reasons else ""
@@ -135,8 +137,9 @@ def _row(
         precision=precision,
         map_file=files.get(precision),
         int8_parts=None if candidate is None else candidate.int8_parts,
-        groups=groups if candidate is not None else None,
+        groups=len(groups) if candidate is not None else None,
         int8_groups=None if candidate is None else candidate.int8_groups,
+        split={} if candidate is None else _split(candidate.map, groups),
         p50_ns=row.latency_ns.p50,
         speedup=None if baseline is None else baseline.speedup,
         speedup_low=None if baseline is None else baseline.speedup_low,
@@ -154,15 +157,15 @@ def _row(
     )
 
 
+def _split(found: PrecisionMap, groups: Collection[str]) -> dict[str, int]:
+    return dict(Counter(found.groups.get(name, "fp32") for name in groups))
+
+
 def float_groups(units: Sequence[UnitFacts], candidate: Candidate | None) -> list[FloatGroup]:
     """The groups that a map leaves in fp32, the most damaging first."""
     if candidate is None:
         return []
-    kept = [
-        u
-        for u in units
-        if not u.joiner and u.name not in candidate.map.quantized | candidate.map.dynamic
-    ]
+    kept = [u for u in units if not u.joiner and u.name not in candidate.map.lowered]
     kept.sort(key=lambda unit: unit.damage or 0.0, reverse=True)
     return [
         FloatGroup(

@@ -49,9 +49,7 @@ def summary_of(report: SearchReport) -> SearchSummary:
         explain=explain_command(report),
         notes=[searched(report), *report.notes, f"limits: {STANDING_LEGEND}"],
         groups={
-            str(row.precision): groups_split(row.int8_groups or 0, row.groups)
-            for row in rows
-            if row.groups is not None
+            str(row.precision): groups_split(row.split) for row in rows if row.groups is not None
         },
     )
 

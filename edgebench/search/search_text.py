@@ -201,7 +201,7 @@ def row_cells(row: SearchRow, metric: str) -> tuple[str, ...]:
     value = row.quality.get(metric)
     speed = "1" if row.standing == "base" else UNKNOWN
     return (
-        UNKNOWN if row.groups is None else groups_split(row.int8_groups or 0, row.groups),
+        UNKNOWN if row.groups is None else groups_split(row.split),
         UNKNOWN if row.p50_ns is None else format_ns(row.p50_ns),
         speed if row.speedup is None or row.standing == "base" else f"{row.speedup:.2f}",
         UNKNOWN if row.size_bytes is None else quantity(row.size_bytes, "bytes"),

@@ -20,6 +20,11 @@ STANDING_LEGEND: Final = (
 )
 
 
-def groups_split(int8: int, groups: int) -> str:
-    """ "6 int8, 26 fp32": how a map divides the groups of a network."""
-    return f"{int8} int8, {groups - int8} fp32"
+_ALWAYS_TOLD: Final = ("int8", "fp32")
+_ORDER: Final = ("int8", "int8-dynamic", "w8", "w4", "fp32")
+
+
+def groups_split(split: Mapping[str, int]) -> str:
+    """ "6 int8, 26 fp32": how a map divides the groups of a network among precisions."""
+    told = [name for name in _ORDER if split.get(name) or name in _ALWAYS_TOLD]
+    return ", ".join(f"{split.get(name, 0)} {name}" for name in told)

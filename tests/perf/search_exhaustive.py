@@ -22,6 +22,7 @@ from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.search import explore as exploring
 from edgebench.search.candidates import Draft
 from edgebench.search.group_costs import tradeoff_of
+from edgebench.search.judge import Judge
 from edgebench.search.requirements import requirements_of
 from edgebench.search.run_search import CALIBRATIONS, fp32_cell, request_of
 from edgebench.search.search_messages import Candidate, ExploreJob
@@ -69,7 +70,7 @@ def compared(name: str, folder: Path) -> str:
     mine = exploring.explored(it)
     spec, ranges, _ = exploring.calibrated(it, exploring.everything(it))
     tradeoff = tradeoff_of(mine.units, it.source.units.edges)
-    judge = exploring.Judge(it, spec, ranges, tradeoff, (mine.fp32_evaluation, mine.fp32_tuning))
+    judge = Judge(it, spec, ranges, tradeoff, (mine.fp32_evaluation, mine.fp32_tuning))
     maps = [judge.candidate(draft) for draft in every_map(it)]
     known = {each.map.precision for each in maps}
     others = [each for each in mine.candidates if each.map.precision not in known]

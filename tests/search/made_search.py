@@ -70,7 +70,8 @@ def made_search(count: int = 12, chosen: bool = True) -> SearchReport:
         row(
             each.map.precision, 2.2 + 0.9 * number, 0.78 + 0.02 * number, front=number != 2,
             standing=("tuning", "safe" if chosen else "held", "untested")[number], groups=count,
-            int8_groups=each.int8_groups, int8_parts=each.int8_groups, map_file=f"results/desk/x.maps/{number}.yaml",
+            int8_groups=each.int8_groups, split={"int8": each.int8_groups, "fp32": count - each.int8_groups},
+            int8_parts=each.int8_groups, map_file=f"results/desk/x.maps/{number}.yaml",
         )
         for number, each in enumerate(maps)
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from edgebench.models.precision_map import CalibrationSpec, keep_map
 from edgebench.operator_times import OperatorTime, Profile
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
-from edgebench.search import explore, group_costs, sessions, verify
+from edgebench.search import explore, group_costs, judge, sessions, verify
 from edgebench.search.item_cache import remembering
 from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
 from edgebench.search.sessions import times_in_turns
@@ -48,7 +48,8 @@ def job(tmp_path: Path) -> PrepareJob:
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Profiles and timings take as few turns as they can."""
     monkeypatch.setattr(explore, "MAX_PROFILE_S", 0.0)
-    monkeypatch.setattr(explore, "TIMING_S_EACH", 0.0)
+    monkeypatch.setattr(judge, "TIMING_S_EACH", 0.0)
+    monkeypatch.setattr(judge, "NEIGHBOURS_AT_ONCE", 0)
 
 
 def exploring(job: PrepareJob, floor: float = 0.5, **changes: Any) -> ExploreJob:
@@ -244,10 +245,10 @@ def test_the_next_recipe_is_taken_where_the_quantizer_fails(
 ) -> None:
     real = quantize.quantize_units
 
-    def failing(source: Any, ranges: Any, names: Any, dynamic: Any) -> Any:
+    def failing(source: Any, *given: Any) -> Any:
         if source.recipe.name == "u8s8-wide/1":
             raise KeyError("a tensor without a range")
-        return real(source, ranges, names, dynamic)
+        return real(source, *given)
 
     monkeypatch.setattr(quantize, "quantize_units", failing)
     asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"])

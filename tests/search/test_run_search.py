@@ -24,7 +24,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
-from edgebench.search.choosing import deployable, holds
+from edgebench.search.choosing import deployable, holds, measured_maps
 from edgebench.search.kept_search import read_search
 from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
@@ -398,3 +398,31 @@ def test_a_quality_of_some_items_is_no_miss() -> None:
     row: Any = SimpleNamespace(quality=part)
     assert holds(row, [demand], items=336)
     assert not holds(row, [demand], items=40)
+
+
+def test_measured_are_the_fastest_that_hold_and_maps_far_apart_on_the_front() -> None:
+    def made(groups: Sequence[str], quick_ms: float, damage: float, **changes: Any) -> Candidate:
+        found = candidate(groups, 0.01, quick_ms)
+        own = msgspec.structs.replace(found.map, groups=dict.fromkeys(groups, "int8"))
+        return msgspec.structs.replace(found, **{"map": own, "damage": damage, **changes})
+
+    fastest = made("abc", 3.0, 0.30)
+    beaten = made("ab", 3.1, 0.31)  # slower and worse, but among the fastest that hold
+    worse = made("a", 3.2, 0.32)
+    near = made("b", 3.05, 0.29)
+    middle = made("c", 4.0, 0.10)
+    light = made("bc", 5.9, 0.01)
+    small = made("ac", 6.5, 0.35, size_bytes=10)
+    missed = made("d", 2.0, 0.5, spare=-0.1)
+    every = [worse, near, middle, light, beaten, fastest, missed, small]
+    sized = [
+        each if each.size_bytes else msgspec.structs.replace(each, size_bytes=20) for each in every
+    ]
+    found = [each.map.precision for each in measured_maps(exploration(*sized), 6)]
+    assert found[:2] == [fastest.map.precision, near.map.precision]
+    assert set(found) == {
+        each.map.precision for each in (fastest, near, middle, light, small, missed)
+    }
+    assert len(measured_maps(exploration(*sized), 40)) == len(every)
+    assert measured_maps(exploration(), 6) == []
+    assert len(measured_maps(exploration(fastest), 6)) == 1
