@@ -183,6 +183,7 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
     from edgebench.api.progress_output import to_stderr
     from edgebench.search.model_family import search_family
     from edgebench.search.run_search import request_of
+    from edgebench.search.search_text import render_family
 
     paths = [text.strip() for text in models.split(",") if text.strip()]
     if params["model"] is not None or params["names"] or len(paths) < 2:
@@ -193,25 +194,33 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
     for path in paths:
         if not Path(path).is_file():
             raise UsageError(f"--models: no file {path}")
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise UsageError("--models names a file twice", "name each model once")
+    if form == "svg":
+        raise UsageError(
+            "--format svg draws one search, and --models are several",
+            "each lies beside its results: RESULTS.search.svg",
+        )
     asked = ["edgebench", *sys.argv[1:]]
     requests = [request_of({**params, "model": path}, asked) for path in paths]
     family = search_family(requests, to_stderr(), started_s)
     if form == "json":
-        told = {"chosen": family.chosen, "dropped": family.dropped, "models": family.reports}
+        told = {
+            "chosen": family.chosen,
+            "dropped": family.dropped,
+            "front": [offer for offer in family.offers if offer.front],
+            "models": family.reports,
+        }
         write_json(told, sys.stdout)
     for report in family.reports if form != "json" else []:
         _show(report, form)
         _say_where(report)
     if len(family.reports) < len(family.found):
         return _unfinished(family.found[-1].outcome)
+    if form != "json":
+        render_family(family, sys.stdout)
     if family.chosen is None:
-        say("edgebench: no deployment of any model is offered")
         return ExitCode.CELL_FAILED
-    best = family.found[family.chosen].report
-    assert best is not None
-    say(
-        f"best of {len(paths)} models: {best.title}, {best.deployment and best.deployment.precision}"
-    )
     return ExitCode.OK
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from edgebench.errors import StoreError
-from edgebench.files.atomic_write import replacing
 from edgebench.files.json_lines import decoded
 from edgebench.files.regular_file import read_regular
+from edgebench.search.journal import write_file
 from edgebench.search.search_picture import svg
 from edgebench.search.search_report import SEARCH_SCHEMA, SearchReport
 
@@ -20,10 +20,8 @@ _FIX = "`edgebench search` writes one beside its results: RESULTS.search.json"
 
 def keep_search(report: SearchReport, results: Path) -> None:
     """Writes RESULTS.search.json and RESULTS.search.svg. Raises StoreError."""
-    with replacing(search_file(results)) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    with replacing(results.with_suffix(".search.svg")) as partial:
-        partial.write_text(svg(report), encoding="utf-8")
+    write_file(search_file(results), msgspec.json.format(msgspec.json.encode(report)))
+    write_file(results.with_suffix(".search.svg"), svg(report).encode())
 
 
 def search_file(results: Path) -> Path:

@@ -38,6 +38,7 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Scalar]
     threads: int
     points: int  # candidates at most
+    confidence: float = 0.95
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
     resume: bool = False  # what the journal kept is not measured again
@@ -160,7 +161,7 @@ class ChildFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     error: str
     fix: str = ""
-    usage: bool = False
+    kind: Literal["", "usage", "store"] = ""
 
 
 def read_state(path: Path, kind: type[Exploration]) -> Exploration | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
@@ -45,6 +46,7 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     front: bool
     standing: Standing
+    reward: Number | None = None  # where one was to be maximized
     status: str
     reason: str = ""
 
@@ -77,6 +79,7 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     )
     kept_in_fp32: list[FloatGroup]
     exploration: Exploration
+    maximize: str | None = None  # the reward that decides, in the place of the speed
     results: str | None  # the file of ordinary records
     seconds: float
     budget_s: float
@@ -113,10 +116,11 @@ def search_rows(
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
     groups: Collection[str],
+    rewards: Mapping[str, float],
 ) -> list[SearchRow]:
     """The rows of a table as the search tells of them, the fastest first."""
     found = [
-        _row(row, candidates.get(row.variant["precision"]), standings, files, groups)
+        _row(row, candidates.get(row.variant["precision"]), standings, files, groups, rewards)
         for row in rows
     ]
     return sorted(found, key=lambda row: row.p50_ns if row.p50_ns is not None else float("inf"))
@@ -128,9 +132,11 @@ def _row(
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
     groups: Collection[str],
+    rewards: Mapping[str, float],
 ) -> SearchRow:
     precision, baseline = row.variant["precision"], row.baseline
     told = row.reasons[0].message if row.reasons else ""
+    reward = rewards.get(row.id)
     return SearchRow(
         id=row.id,
         backend=row.backend,
@@ -152,6 +158,7 @@ def _row(
         origin="" if candidate is None else candidate.origin,
         front=bool(row.pareto),
         standing=standings.get(row.id, "untested"),
+        reward=reward if reward is not None and math.isfinite(reward) else None,
         status=row.status,
         reason=told,
     )

@@ -15,6 +15,7 @@ from edgebench.search.search_text import (
     limit_words,
     row_cells,
     searched,
+    table_head,
     told_groups,
     verdict_words,
     why,
@@ -37,8 +38,8 @@ def summary_of(report: SearchReport) -> SearchSummary:
         decision=decision(report),
         doubts=list(doubts(report)),
         safe=report.chosen is not None,
-        head=["deployment", "groups", "p50", "x fp32", "size", report.metric, "limits"],
-        rows=[_row(row, report.metric) for row in rows],
+        head=["deployment", *table_head(report)],
+        rows=[_row(row, report) for row in rows],
         choice=next((n for n, row in enumerate(rows) if row.id == report.chosen), None),
         pictures=page_pictures(report),
         tested=tested,
@@ -54,8 +55,8 @@ def summary_of(report: SearchReport) -> SearchSummary:
     )
 
 
-def _row(row: SearchRow, metric: str) -> list[str]:
-    groups, p50, speed, *others = row_cells(row, metric)
+def _row(row: SearchRow, report: SearchReport) -> list[str]:
+    groups, p50, speed, *others = row_cells(row, report)
     if row.speedup_low is not None and row.speedup_high is not None and row.standing != "base":
         speed += f" ({row.speedup_low:.2f}-{row.speedup_high:.2f})"
     label = f"{row.backend} {row.precision}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edgebench.render.console import BAD, DEPLOY, GOOD, QUIET, TITLE, WARN, WORSE, paint
 from edgebench.render.number_format import UNKNOWN, quantity
@@ -16,6 +17,9 @@ from edgebench.text.plain_text import plain
 from edgebench.units import format_ns
 from edgebench.words.search_words import STANDING_LEGEND, STANDING_WORDS, groups_split
 
+if TYPE_CHECKING:
+    from edgebench.search.model_family import Family, Offer
+
 _TOLD_GROUPS = 5
 _STYLES = {
     "safe": GOOD,
@@ -25,7 +29,7 @@ _STYLES = {
     "untested": None,
     "base": None,
 }
-_LEGEND = f"* on the front of latency, memory and quality; limits: {STANDING_LEGEND}"
+_LEGEND = f"int8, fp32: groups of the network; * on the front of latency, memory and quality; limits: {STANDING_LEGEND}"
 
 
 # Sentences
@@ -69,9 +73,16 @@ def _why_not(report: SearchReport) -> str:
         return "no other precision could be measured"
     if not faster:
         return "no map is faster"
+    if report.maximize is not None and not any(_more_reward(row, report) for row in faster):
+        return f"nothing faster has more of {report.maximize} than fp32"
     if any(row.standing == "held" for row in faster):
         return "faster maps hold the limits on test items, but too few items show that they do"
     return "every faster map misses a limit"
+
+
+def _more_reward(row: SearchRow, report: SearchReport) -> bool:
+    base = (r for r in report.rows if r.standing == "base" and r.backend == row.backend)
+    return (row.reward or 0.0) > max((each.reward or 0.0 for each in base), default=0.0)
 
 
 def verdict_words(verdict: Verdict) -> str:
@@ -90,7 +101,24 @@ def limit_words(limit: LimitVerdict) -> str:
     told = f"{text}: change {limit.change:+.4f}, at worst {worst:+.4f} of {limit.items} items"
     if limit.shown:
         return told
-    return f"{told}: fp32 leaves {limit.limit - limit.fp32:+.4f}"
+    told = f"{told}: fp32 leaves {limit.limit - limit.fp32:+.4f}"
+    enough = items_to_show(limit)
+    return f"{told}; some {enough} such items could show it" if enough else told
+
+
+def items_to_show(limit: LimitVerdict) -> int | None:
+    """How many items like those tested would show a limit, if the change stays what it is: its uncertainty falls with
+    the root of their number, or with the number where no answer changed. None: no number would."""
+    worst = limit.low if limit.better == "higher" else limit.high
+    if worst is None or not limit.items:
+        return None
+    sign = 1 if limit.better == "higher" else -1
+    room = sign * (limit.fp32 + limit.change - limit.limit)
+    width = sign * (limit.change - worst)
+    if room <= 0 or width <= 0:
+        return None
+    power = 1 if limit.change == 0 else 2
+    return math.ceil(limit.items * (width / room) ** power)
 
 
 def why(report: SearchReport) -> str:
@@ -175,8 +203,8 @@ def _lines(report: SearchReport, width: int) -> Iterator[Line]:
         yield from wrapped(run_command(report), width, QUIET)
     yield "", None
     yield from grid(
-        columns("precision", "groups", "p50", "x fp32", "size", report.metric, "limits"),
-        [_row(row, report.metric) for row in report.rows],
+        columns("deployment", *_counted(report), *table_head(report)[1:]),
+        [_row(row, report) for row in report.rows],
         width,
     )
     yield "", None
@@ -189,16 +217,37 @@ def _lines(report: SearchReport, width: int) -> Iterator[Line]:
         yield from wrapped(plain(text), width, QUIET)
 
 
-def _row(row: SearchRow, metric: str) -> GridRow:
-    label = f"{'*' if row.front else ' '} {row.backend} {row.precision}"
+def table_head(report: SearchReport) -> tuple[str, ...]:
+    """The names of `row_cells`."""
+    rewarded = ("reward",) if report.maximize is not None else ()
+    return ("groups", "p50", "x fp32", "size", report.metric, *rewarded, "limits")
+
+
+def _row(row: SearchRow, report: SearchReport) -> GridRow:
+    several = len({each.backend for each in report.rows}) > 1
+    name = f"{row.backend} {row.precision}" if several else str(row.precision)
+    label = f"{'*' if row.front else ' '} {name}"
     if row.p50_ns is None:
         return GridRow(label, text=plain(row.reason or row.status), style=QUIET)
-    return GridRow(label, row_cells(row, metric), style=_STYLES[row.standing])
+    counts = [
+        str(sum(row.split.get(kind, 0) for kind in kinds)) if row.split else UNKNOWN
+        for kinds in _counted(report).values()
+    ]
+    return GridRow(label, [*counts, *row_cells(row, report)[1:]], style=_STYLES[row.standing])
 
 
-def row_cells(row: SearchRow, metric: str) -> tuple[str, ...]:
-    """Groups, p50, speed beside fp32, size, quality, and the word for its limits."""
-    value = row.quality.get(metric)
+def _counted(report: SearchReport) -> dict[str, tuple[str, ...]]:
+    """Columns that count groups: the precisions in each. That of 4 bits is there where a map has any."""
+    found: dict[str, tuple[str, ...]] = {"int8": ("int8", "int8-dynamic", "w8")}
+    if any(row.split.get("w4") for row in report.rows):
+        found["4-bit"] = ("w4",)
+    return {**found, "fp32": ("fp32",)}
+
+
+def row_cells(row: SearchRow, report: SearchReport) -> tuple[str, ...]:
+    """Groups, p50, speed beside fp32, size, quality, the reward where one decides, and the word for its limits."""
+    value = row.quality.get(report.metric)
+    reward = UNKNOWN if row.reward is None else quantity(row.reward, "1")
     speed = "1" if row.standing == "base" else UNKNOWN
     return (
         UNKNOWN if row.groups is None else groups_split(row.split),
@@ -206,6 +255,7 @@ def row_cells(row: SearchRow, metric: str) -> tuple[str, ...]:
         speed if row.speedup is None or row.standing == "base" else f"{row.speedup:.2f}",
         UNKNOWN if row.size_bytes is None else quantity(row.size_bytes, "bytes"),
         UNKNOWN if value is None else quantity(value, "1"),
+        *([reward] if report.maximize is not None else []),
         STANDING_WORDS[row.standing],
     )
 
@@ -225,6 +275,44 @@ def _kept(report: SearchReport, width: int) -> Iterator[Line]:
 
 def _short(name: str, most: int = 36) -> str:
     return name if len(name) <= most else f"...{name[-most + 3 :]}"
+
+
+def render_family(family: Family, out: TextIO) -> None:
+    """All measured deployments of several models in one table, and the best of them."""
+    paint(lambda width: _family_lines(family, width), out)
+
+
+def _family_lines(family: Family, width: int) -> Iterator[Line]:
+    yield "", None
+    yield from wrapped(f"{len(family.names) + len(family.dropped)} models together", width, TITLE)
+    best = family.chosen
+    if best is None:
+        yield from wrapped("nothing was measured: give more --budget", width, WORSE)
+        return
+    told = f"deploy {best.model}, {best.row.backend} {best.row.precision}"
+    yield from wrapped(plain(told), width, DEPLOY)
+    for name, why_dropped in family.dropped.items():
+        yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
+    yield "", None
+    rewarded = any(offer.row.reward is not None for offer in family.offers)
+    names = ("p50", best.metric, *(["reward"] if rewarded else []), "limits")
+    rows = [_offer(offer, rewarded, offer is best) for offer in family.offers]
+    yield from grid(columns("deployment", *names), rows, width)
+    yield "", None
+    legend = "* no other deployment of any model is as fast and as good, and better in one"
+    yield from wrapped(legend, width, QUIET)
+
+
+def _offer(offer: Offer, rewarded: bool, best: bool) -> GridRow:
+    row = offer.row
+    cells = (
+        UNKNOWN if row.p50_ns is None else format_ns(row.p50_ns),
+        quantity(row.quality[offer.metric], "1"),
+        *([UNKNOWN if row.reward is None else quantity(row.reward, "1")] if rewarded else []),
+        STANDING_WORDS[row.standing],
+    )
+    label = f"{'*' if offer.front else ' '} {offer.model} {row.backend} {row.precision}"
+    return GridRow(plain(label), cells, style=DEPLOY if best else _STYLES[row.standing])
 
 
 def lines_of(report: SearchReport, width: int = 80) -> Sequence[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgebench.search.child_main import answer_job
-from edgebench.search.explore import TUNING_DRAW
+from edgebench.search.explore import MAX_DRAWS, TUNING_DRAW
 from edgebench.search.item_cache import remembering
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from edgebench.preparation.prepare import Subject
     from edgebench.task import Infer, Task
 
-#: Further draws of test items, at most: each as many as the workload's own.
-MAX_DRAWS = 8
 _UNTOLD = "the task goes its own way through its items: its answers cannot be compared one by one"
 
 

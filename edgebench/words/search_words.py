@@ -20,6 +20,14 @@ STANDING_LEGEND: Final = (
 )
 
 
+def few_items(metric: str, items: int, confidence: float, unseen: float, spare: float) -> str:
+    """What so few test items can show at the confidence, beside what fp32 leaves."""
+    return (
+        f"{items} test items are few for {metric}: even where no answer changes, a change of {unseen:.3g} is plausible at a "
+        f"confidence of {confidence:g}, and fp32 leaves {spare:.3g}"
+    )
+
+
 _ALWAYS_TOLD: Final = ("int8", "fp32")
 _ORDER: Final = ("int8", "int8-dynamic", "w8", "w4", "fp32")
 
