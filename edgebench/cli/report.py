@@ -45,6 +45,13 @@ FORMATS = ("html", "md", "png", "svg")
     type=Path,
     help="File of `edgebench explain --format json`, for a section on why (repeatable).",
 )
+@click.option(
+    "--search",
+    "searches",
+    multiple=True,
+    type=Path,
+    help="File of a precision search, RESULTS.search.json (repeatable).  [default: those beside the result files]",
+)
 @prefer_option
 def command(
     paths: Sequence[Path],
@@ -53,6 +60,7 @@ def command(
     calibrations: Sequence[Path],
     workloads: Sequence[str],
     explanations: Sequence[Path],
+    searches: Sequence[Path],
     prefer: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
@@ -66,6 +74,8 @@ def command(
     from edgebench.explain.kept_explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
+    from edgebench.search.kept_search import kept_searches, read_search
+    from edgebench.search.search_summary import summary_of
 
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
     form = form or _form(out)
@@ -81,6 +91,11 @@ def command(
         lambda devices: calibrations_of(calibrations, devices),
         prefer=prefer,
         explanations=[read_explanation(path) for path in explanations],
+        searches=[
+            summary_of(found)
+            for found in map(read_search, searches or kept_searches(files))
+            if not workloads or found.workload in workloads
+        ],
     )
     write(report, out or Path(f"report.{form}"), form)
 

@@ -17,7 +17,15 @@ from typing import Any
 import msgspec
 
 from edgebench.render.deploy_line import tie_words
-from edgebench.report import charts, decoder_html, explain_html, rate_curves, theme, vegalite
+from edgebench.report import (
+    charts,
+    decoder_html,
+    explain_html,
+    rate_curves,
+    search_html,
+    theme,
+    vegalite,
+)
 from edgebench.report.html_escape import esc, list_html, table_html
 from edgebench.report.page_rows import because, demanded, figure_html, unsupported
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
@@ -46,8 +54,10 @@ def render(report: Report) -> str:
         "decisions": _decisions(report),
         "further_links": decoder_html.links(report)
         + rate_curves.links(report)
+        + search_html.links(report)
         + explain_html.links(report),
         "decoders": decoder_html.sections(report) + rate_curves.section(report),
+        "searched": search_html.section(report),
         "explained": explain_html.section(report),
         "environment": _environment(report),
         "environment_gist": esc(_environment_gist(report)),
@@ -79,7 +89,9 @@ def _hash(script: str) -> str:
 def _data(report: Report) -> str:
     """JSON without any character that HTML or JavaScript could take for an end."""
     page = {
-        "report": msgspec.structs.replace(report, explanations=[]),  # they are text already
+        "report": msgspec.structs.replace(
+            report, explanations=[], searches=[]
+        ),  # they are text already
         "templates": charts.templates(),
         "words": [_words(report, group) for group in report.groups],
         "themes": _themes(),

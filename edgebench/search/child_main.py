@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import EdgebenchError, StoreError, UnsupportedError, UsageError
 from edgebench.preparation.preparation_messages import encode_step
 from edgebench.processes.parent_tie import tie_to_parent
 from edgebench.search.search_messages import ChildFailure
@@ -29,8 +29,7 @@ def answer_job(
             job = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
             answer = work(job, lambda step: out.write(encode_step(step)))
         except EdgebenchError as error:
-            usage = isinstance(error, UsageError | UnsupportedError)
-            answer = ChildFailure(error=error.message, fix=error.fix, usage=usage)
+            answer = ChildFailure(error=error.message, fix=error.fix, kind=_kind(error))
         except MemoryError:
             answer = ChildFailure(error="the search ran out of memory", fix="close other programs")
         except Exception as error:  # noqa: BLE001 - whatever a library raises becomes one line
@@ -38,3 +37,9 @@ def answer_job(
             answer = ChildFailure(error=f"{type(error).__name__}: {first}")
         out.write(msgspec.json.encode(answer) + b"\n")
     return 1 if isinstance(answer, ChildFailure) else 0
+
+
+def _kind(error: EdgebenchError) -> Literal["", "usage", "store"]:
+    if isinstance(error, UsageError | UnsupportedError):
+        return "usage"
+    return "store" if isinstance(error, StoreError) else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
-from edgebench.search.reward import Reward
+from edgebench.search.reward import Reward, reward_of
 from edgebench.search.search_messages import Candidate, Demand, Exploration, Verdict
 from edgebench.search.search_report import Standing, quality_of
 
@@ -100,18 +100,16 @@ def share_of_fp32(
     return 1 / row.baseline.speedup
 
 
-def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
-    """The rows, the best first: as they are (the fastest), or by the reward of their quality and latency."""
+def by_reward(order: Sequence[Row], reward: Reward | None, fp32: Sequence[Row] = ()) -> list[Row]:
+    """The rows, the best first: as they are (the fastest), or by the reward of their quality and latency; then without
+    those that have no more of it than the row of fp32 of their backend."""
     if reward is None:
         return list(order)
-
-    def value(row: Row) -> float:
-        quality = row.quality.value if row.quality is not None else None
-        if quality is None or row.latency_ns.p50 is None:
-            return float("-inf")
-        return reward.of(quality, row.latency_ns.p50)
-
-    return sorted(order, key=value, reverse=True)
+    least = {row.backend: reward_of(row, reward) for row in fp32}
+    better = [
+        row for row in order if reward_of(row, reward) > least.get(row.backend, float("-inf"))
+    ]
+    return sorted(better, key=lambda row: reward_of(row, reward), reverse=True)
 
 
 def holds(row: Row, demands: Sequence[Demand], items: int = 0) -> bool:

@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
-from edgebench.files.atomic_write import replacing
 from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.item_cache import remembering
-from edgebench.search.journal import Journal, journal_at
+from edgebench.search.journal import Journal, journal_at, write_file
 from edgebench.search.judge import TUNED, Judge
+from edgebench.search.quality_interval import MIN_BLOCKS, unseen_change
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
 from edgebench.search.tradeoff import Choice
+from edgebench.words.search_words import few_items
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: The draw of items that maps are tuned on.
 TUNING_DRAW = 1
+#: Further draws of test items, at most: each as many as the workload's own.
+MAX_DRAWS = 8
 ERROR_ITEMS = 8  # whose outputs tell the damage of a map
 PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end; what follows is tried, timed and refined.
@@ -302,8 +305,30 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
                 f"fp32 itself has {demand.metric} {value:.4g}, beyond the limit {demand.limit:g}: no map can hold it",
                 "lower the limit, or take another model",
             )
+    _check_items(it, evaluation)
     tuning = {} if it.tuning is None else _fp32_metrics(it, it.tuning, TUNING_DRAW)
     return evaluation, tuning
+
+
+def _check_items(it: Explorer, fp32: Mapping[str, float]) -> None:
+    """Notes limits that too few test items are there for. Raises UnsupportedError where these are too few for any
+    interval."""
+    task = it.evaluation
+    count, kind = len(task), type(task)
+    independent = len({task.cluster(item) for item in range(count)})
+    if independent < MIN_BLOCKS:
+        raise UnsupportedError(
+            f"the task has {independent} independent labelled items, and an interval takes {MIN_BLOCKS}: no map could "
+            "be shown to hold a limit",
+            "give it more labelled items, or leave out --task: outputs are then held against fp32",
+        )
+    if kind.draws and not kind.same_sources:
+        count *= 1 + MAX_DRAWS
+    unseen = unseen_change(count, it.job.confidence)
+    for demand in resolved(it.job.demands, fp32):
+        spare = demand.spare(fp32[demand.metric]) if demand.metric in fp32 else unseen
+        if spare < unseen:
+            it.notes.append(few_items(demand.metric, count, it.job.confidence, unseen, spare))
 
 
 def _fp32_metrics(it: Explorer, task: Task, draw: int) -> dict[str, float]:
@@ -363,8 +388,7 @@ def explored_by_any(job: ExploreJob, say: Callable[[str], object]) -> Exploratio
 
 def _kept(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
     found = explored_by_any(job, say)
-    with replacing(Path(job.state)) as partial:
-        partial.write_bytes(msgspec.json.encode(found))
+    write_file(Path(job.state), msgspec.json.encode(found))
     return found
 
 

@@ -24,7 +24,6 @@ from edgebench.api.running import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.workload import Workload
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.files.atomic_write import replacing
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
@@ -41,9 +40,11 @@ from edgebench.search.choosing import (
     standings_of,
     worth_testing,
 )
+from edgebench.search.journal import forget, write_file
+from edgebench.search.kept_search import keep_search
 from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
-from edgebench.search.reward import Reward, parse_reward
+from edgebench.search.reward import Reward, check_rewarded, parse_reward, reward_of
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -54,13 +55,13 @@ from edgebench.search.search_messages import (
     VerifyJob,
     read_state,
 )
-from edgebench.search.search_picture import svg
 from edgebench.search.search_report import (
     SearchReport,
     float_groups,
     map_of,
     search_rows,
 )
+from edgebench.tasks import task_metrics
 
 #: Precisions that are measured beside the maps, where the backend has them.
 BASELINES = ("fp32", "int8-dynamic", "int8-static")
@@ -209,6 +210,9 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
         )
     _check_backends(request.options.backends)
     required = requirements_of(workload, request.require)
+    if request.reward is not None:
+        metric = workload.quality.metric
+        check_rewarded(metric, task_metrics(workload.task)[metric].better)
     cell = fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
@@ -260,13 +264,14 @@ def explored(it: Search) -> Exploration:
     if kept is not None:
         it.voice.say(f"search: {len(kept.candidates)} maps were found before: {state}")
         return kept
-    state.parent.mkdir(parents=True, exist_ok=True)
     if not it.request.resume:
-        state.unlink(missing_ok=True)  # else --resume would go on with the search before this one
+        forget(state)  # else --resume would go on with the search before this one
     found = ask_child("edgebench.search.explore", job, Exploration, it.asking(job.time_s))
     it.voice.say(
         f"search: {len(found.candidates)} maps found in {found.seconds:.0f} s; {left_text(it.budget.left_s)}"
     )
+    for note in found.notes:
+        it.voice.say(f"search: {note}")
     return found
 
 
@@ -281,6 +286,7 @@ def _explore_job(it: Search) -> ExploreJob:
         options=dict(it.cell.options),
         threads=it.threads,
         points=it.request.points,
+        confidence=it.request.confidence,
         time_s=EXPLORING * it.request.budget_s,
         state="",
     )
@@ -384,21 +390,28 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
-    order = by_reward(deployable(fitting, candidates, exploration.fp32_quick_ms), it.request.reward)
+    able = deployable(fitting, candidates, exploration.fp32_quick_ms)
+    base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
+    order = by_reward(able, it.request.reward, base)
     verdicts = _verified(it, worth_testing(order, candidates), exploration.evaluation_items)
     chosen = _chosen(it, order, verdicts)
     standings = standings_of(rows, candidates, verdicts, it.demands, exploration.evaluation_items)
     files = _written_maps(it, outcome, rows, candidates, exploration)
-    shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
-    explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
-    groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
+    explained = _explained(exploration, chosen, order)
+    reward = it.request.reward
+    rewards = {} if reward is None else {row.id: reward_of(row, reward) for row in rows}
+    groups = [unit.name for unit in exploration.units if not unit.joiner] + exploration.recurrent
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,
-        rows=search_rows(rows, candidates, standings, files, groups),
+        subject=_subject(it.request.options, it.workload),
+        task=it.request.options.task,
+        rows=search_rows(rows, candidates, standings, files, groups, rewards),
+        maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,
         confidence=it.request.confidence,
+        explained=None if explained is None else explained.map.precision,
         kept_in_fp32=float_groups(exploration.units, explained),
         exploration=exploration,
         results=None if outcome.file is None else str(outcome.file),
@@ -407,11 +420,28 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         notes=[*it.notes, *exploration.notes],
     )
     if outcome.file is not None:
-        with replacing(outcome.file.with_suffix(".search.json")) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        with replacing(outcome.file.with_suffix(".search.svg")) as partial:
-            partial.write_text(svg(report), encoding="utf-8")
+        keep_search(report, outcome.file)
     return report
+
+
+def _subject(options: Options, workload: Workload) -> list[str]:
+    """What names the searched model on a command line."""
+    if options.model is None:
+        return [
+            workload.name,
+            *(word for path in options.folders for word in ("--workloads", path)),
+        ]
+    shapes = (word for shape in options.shapes for word in ("--shape", shape))
+    return ["--model", options.model, *shapes]
+
+
+def _explained(
+    exploration: Exploration, chosen: Row | None, order: Sequence[Row]
+) -> Candidate | None:
+    """The map that is told of: the chosen one, else the fastest that may replace fp32."""
+    rows = order if chosen is None else [chosen, *order]
+    names = [row.variant["precision"] for row in rows if is_mixed(row.variant["precision"])]
+    return map_of(exploration.candidates, names[0]) if names else None
 
 
 def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
@@ -480,9 +510,7 @@ def _written_maps(
         precision = row.variant["precision"]
         candidate = candidates.get(precision)
         if candidate is not None:
-            folder.mkdir(exist_ok=True)
             path = folder / f"{str(precision).replace(':', '-')}.yaml"
-            with replacing(path) as partial:
-                partial.write_text(map_text(candidate.map, notes), encoding="utf-8")
+            write_file(path, map_text(candidate.map, notes).encode())
             files[precision] = str(path)
     return files

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgebench.backend import Scalar
+from edgebench.files.number_bounds import Amount, Number
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.preparation.preparation_messages import PrepareJob
 
@@ -37,6 +38,7 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Scalar]
     threads: int
     points: int  # candidates at most
+    confidence: float = 0.95
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
     resume: bool = False  # what the journal kept is not measured again
@@ -53,10 +55,10 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     op: str
     joiner: bool
-    fp32_us: float  # of its kernels in the fp32 graph
-    int8_us: float  # and in the graph that has everything in int8
+    fp32_us: Amount  # of its kernels in the fp32 graph
+    int8_us: Amount  # and in the graph that has everything in int8
     timed: bool  # False: the profiles do not name it, and both times are 0
-    damage: float | None = (
+    damage: Amount | None = (
         None  # relative error of the outputs with it alone in int8; None: not measured
     )
 
@@ -116,14 +118,14 @@ class LimitVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """One limit of one map on test items."""
 
     metric: str
-    limit: float
+    limit: Number
     better: Literal["higher", "lower"]
-    value: float  # on the workload's own items
-    fp32: float  # of the same items in fp32
-    change: float  # from fp32 to the map, over all test items
-    low: float  # lower and upper end of that change, one-sided at the confidence
-    high: float
-    items: int  # that the change was seen on
+    value: Number  # on the workload's own items
+    fp32: Number  # of the same items in fp32
+    change: Number  # from fp32 to the map, over all test items
+    low: Number | None  # lower and upper end of that change, one-sided at the confidence
+    high: Number | None  # None: answers cannot be compared, so there is no interval
+    items: int  # that the change was seen on; 0: there is no interval
     shown: bool  # fp32 with the worst plausible change holds the limit, and so does the value
 
 
@@ -162,7 +164,7 @@ class ChildFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     error: str
     fix: str = ""
-    usage: bool = False
+    kind: Literal["", "usage", "store"] = ""
 
 
 def read_state(path: Path, kind: type[Exploration]) -> Exploration | None:

@@ -19,7 +19,7 @@ import msgspec
 
 from edgebench.planning.cells import DEFAULT_BACKEND
 from edgebench.search.child_main import answer_job
-from edgebench.search.explore import TUNING_DRAW
+from edgebench.search.explore import MAX_DRAWS, TUNING_DRAW
 from edgebench.search.item_cache import Kept, remembering
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from edgebench.preparation.prepare import Subject
     from edgebench.task import Infer, Task
 
-#: Further draws of test items, at most: each as many as the workload's own.
-MAX_DRAWS = 8
 _UNTOLD = "the task goes its own way through its items: its answers cannot be compared one by one"
 
 
@@ -153,8 +151,8 @@ class _Verifier:
             value=values[name],
             fp32=fp32,
             change=values[name] - fp32 if found is None else found.change,
-            low=float("-inf") if found is None else found.low,
-            high=float("inf") if found is None else found.high,
+            low=None if found is None else found.low,
+            high=None if found is None else found.high,
             items=0 if found is None else found.items,
             shown=shown,
         )
