@@ -11,6 +11,7 @@ from edgebench.search.search_text import (
     decision,
     doubts,
     explain_command,
+    front_words,
     group_words,
     limit_words,
     row_cells,
@@ -48,7 +49,12 @@ def summary_of(report: SearchReport) -> SearchSummary:
         kept=[_kept(group) for group in told_groups(report, _KEPT)],
         kept_words=list(map(group_words, told_groups(report, _TOLD))),
         explain=explain_command(report),
-        notes=[searched(report), *report.notes, f"limits: {STANDING_LEGEND}"],
+        notes=[
+            searched(report),
+            *filter(None, [front_words(report)]),
+            *report.notes,
+            f"limits: {STANDING_LEGEND}",
+        ],
         groups={
             str(row.precision): groups_split(row.split) for row in rows if row.groups is not None
         },

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgebench.search.model_family import Family, Offer
 
 _TOLD_GROUPS = 5
+#: A front of fewer points is explained.
+FEW_ON_FRONT = 5
 _STYLES = {
     "safe": GOOD,
     "missed": BAD,
@@ -186,6 +188,21 @@ def searched(report: SearchReport) -> str:
     )
 
 
+def front_words(report: SearchReport) -> str:
+    """How many measured deployments make up the front, and why it is no more where they are few."""
+    measured = [row for row in report.rows if row.p50_ns is not None]
+    front = [row for row in measured if row.front]
+    if not front:
+        return ""
+    text = f"front: {len(front)} of {len(measured)} measured deployments"
+    if len(front) == 1 and len(measured) > 1:
+        [best] = front
+        return f"{text}: nothing measured beats {best.backend} {best.precision} in latency, memory or quality"
+    if len(front) < min(FEW_ON_FRONT, len(measured)):
+        return f"{text}: one of them beats each other one in latency, memory and quality"
+    return text
+
+
 # On a terminal
 
 
@@ -213,7 +230,7 @@ def _lines(report: SearchReport, width: int) -> Iterator[Line]:
         for limit in verdict.limits:
             yield from wrapped(plain(limit_words(limit)), width, None, "    ", "  ")
     yield from _kept(report, width)
-    for text in (searched(report), *report.notes, _LEGEND):
+    for text in filter(None, (searched(report), front_words(report), *report.notes, _LEGEND)):
         yield from wrapped(plain(text), width, QUIET)
 
 
