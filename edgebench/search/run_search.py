@@ -22,7 +22,7 @@ from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.api.running import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
-from edgebench.definitions.workload import Workload
+from edgebench.definitions.workload import PARITY_METRIC, Workload
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
@@ -210,8 +210,7 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
     _check_backends(request.options.backends)
     required = requirements_of(workload, request.require)
     if request.reward is not None:
-        metric = workload.quality.metric
-        check_rewarded(metric, task_metrics(workload.task)[metric].better)
+        check_rewarded(*_main_metric(workload))
     cell = fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
@@ -219,6 +218,15 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
         raise error
     job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
     return Search(request, voice, budget, workload, cell, job, required)
+
+
+def _main_metric(workload: Workload) -> tuple[str, str]:
+    """The metric that rows are judged by, and which of it is better: of a user's own task its first."""
+    metrics = task_metrics(workload.task)
+    named = workload.quality.metric
+    first = next((name for name in metrics if name != PARITY_METRIC), PARITY_METRIC)
+    name = first if named == PARITY_METRIC else named
+    return name, metrics[name].better if name in metrics else "lower"
 
 
 def _check_backends(names: Sequence[str]) -> None:

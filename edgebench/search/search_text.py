@@ -293,6 +293,12 @@ def _family_lines(family: Family, width: int) -> Iterator[Line]:
     yield from wrapped(plain(told), width, DEPLOY)
     for name, why_dropped in family.dropped.items():
         yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
+    compared = {offer.model for offer in family.offers if offer.offered}
+    for name in (each for each in family.names if each not in compared):
+        text = (
+            f"{name} takes no part: the budget left no time to measure its fp32; give more --budget"
+        )
+        yield from wrapped(plain(text), width, WARN)
     yield "", None
     rewarded = any(offer.row.reward is not None for offer in family.offers)
     names = ("p50", best.metric, *(["reward"] if rewarded else []), "limits")
