@@ -19,6 +19,7 @@ from edgebench import assets, registry
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
+from edgebench.api.progress import clock
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.api.running import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
@@ -138,8 +139,7 @@ class Found:
 
 
 def left_text(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d} left"
+    return f"{clock(seconds)} left"
 
 
 def confidence_of(value: float) -> float:
@@ -331,7 +331,10 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
         if kept is not None:
             start, sets = kept
             return measure(msgspec.structs.replace(options, sets=sets), start, it.voice)
-    it.voice.say(f"search: measuring {len(precisions)} precisions; {left_text(it.budget.left_s)}")
+    it.voice.say(
+        f"search: measuring {len(precisions)} precisions for {clock(left_s)}, then testing quality; "
+        f"{left_text(it.budget.left_s)}"
+    )
     start = Start(it.request.command, it.request.out, time.monotonic())
     return measure(options, start, it.voice)
 
