@@ -313,11 +313,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
     left_s = max(1.0, it.budget.left_s - reserve_s)
     precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
-    axes = {axis: value for axis, value in it.cell.variant.items() if axis != "precision"}
-    sets = [
-        f"precision={','.join(precisions)}",
-        *(f"{axis}={_text(v)}" for axis, v in axes.items()),
-    ]
+    sets = [f"precision={','.join(precisions)}", *_settings(it.cell)]
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -337,6 +333,12 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     )
     start = Start(it.request.command, it.request.out, time.monotonic())
     return measure(options, start, it.voice)
+
+
+def _settings(cell: Cell) -> list[str]:
+    """The axes of a cell beside its precision, as `--set` takes them."""
+    axes = ((axis, value) for axis, value in cell.variant.items() if axis != "precision")
+    return [f"{axis}={_text(value)}" for axis, value in axes]
 
 
 def _text(value: Scalar) -> str:
@@ -407,6 +409,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         title=it.workload.title,
         subject=_subject(it.request.options, it.workload),
         task=it.request.options.task,
+        settings=_settings(it.cell),
         rows=search_rows(rows, candidates, standings, files, groups, rewards),
         maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,

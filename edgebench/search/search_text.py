@@ -158,7 +158,7 @@ def explain_command(report: SearchReport) -> str:
     row = next((row for row in report.rows if row.precision == report.explained), None)
     if row is None or row.map_file is None:
         return ""
-    return _command("explain", report.subject, row.map_file)
+    return _command("explain", report.subject, row.map_file, report.settings)
 
 
 def run_command(report: SearchReport) -> str:
@@ -167,11 +167,12 @@ def run_command(report: SearchReport) -> str:
     if chosen is None or chosen.map_file is None:
         return ""
     task = [] if report.task is None else ["--task", report.task]
-    return _command("run", [*report.subject, *task], chosen.map_file)
+    return _command("run", [*report.subject, *task], chosen.map_file, report.settings)
 
 
-def _command(name: str, subject: Sequence[str], map_file: str) -> str:
-    return plain(shlex.join(["edgebench", name, *subject, "--set", f"precision=@{map_file}"]))
+def _command(name: str, subject: Sequence[str], map_file: str, settings: Sequence[str]) -> str:
+    sets = (word for each in (f"precision=@{map_file}", *settings) for word in ("--set", each))
+    return plain(shlex.join(["edgebench", name, *subject, *sets]))
 
 
 def searched(report: SearchReport) -> str:
