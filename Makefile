@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -139,6 +139,20 @@ why: $(VENV)/.test
 		$(BIN)/edgebench explain $$name --set precision=int8-static --set threads=1 --format json > results/explain/$$name.json.tmp; \
 		mv results/explain/$$name.json.tmp results/explain/$$name.json; done
 	$(BIN)/python -m tests.readme
+
+# The searches of docs/search.md as they ran: measured again, kept in results/search, drawn, and the page renewed. Wants a quiet
+# machine, some 20 minutes of two cores. SEARCHED: some of the six.
+SEARCHED ?=
+SEARCH_BUDGET ?= 200s
+reference-search: $(VENV)/.test
+	rm -rf build/search
+	-$(BIN)/python -m tests.perf.search_goals $(SEARCHED) --budget $(SEARCH_BUDGET) --out build/search
+	$(BIN)/python -m tests.kept_searches build/search
+	$(BIN)/python -m tests.readme < /dev/null
+
+# The pictures and tables of docs/search.md, from the kept searches.
+search-pictures: $(VENV)/.test
+	$(BIN)/python -m tests.kept_searches
 
 # Results of SmolLM2 for results/reference, and the blocks of docs/results.md that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.

@@ -19,10 +19,11 @@ from edgebench import assets, registry
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
+from edgebench.api.progress import clock
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.api.running import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
-from edgebench.definitions.workload import Workload
+from edgebench.definitions.workload import PARITY_METRIC, Workload
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
@@ -139,8 +140,7 @@ class Found:
 
 
 def left_text(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d} left"
+    return f"{clock(seconds)} left"
 
 
 def confidence_of(value: float) -> float:
@@ -211,8 +211,7 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
     _check_backends(request.options.backends)
     required = requirements_of(workload, request.require)
     if request.reward is not None:
-        metric = workload.quality.metric
-        check_rewarded(metric, task_metrics(workload.task)[metric].better)
+        check_rewarded(*_main_metric(workload))
     cell = fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
@@ -220,6 +219,15 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
         raise error
     job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
     return Search(request, voice, budget, workload, cell, job, required)
+
+
+def _main_metric(workload: Workload) -> tuple[str, str]:
+    """The metric that rows are judged by, and which of it is better: of a user's own task its first."""
+    metrics = task_metrics(workload.task)
+    named = workload.quality.metric
+    first = next((name for name in metrics if name != PARITY_METRIC), PARITY_METRIC)
+    name = first if named == PARITY_METRIC else named
+    return name, metrics[name].better if name in metrics else "lower"
 
 
 def _check_backends(names: Sequence[str]) -> None:
@@ -306,11 +314,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
     left_s = max(1.0, it.budget.left_s - reserve_s)
     precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
-    axes = {axis: value for axis, value in it.cell.variant.items() if axis != "precision"}
-    sets = [
-        f"precision={','.join(precisions)}",
-        *(f"{axis}={_text(v)}" for axis, v in axes.items()),
-    ]
+    sets = [f"precision={','.join(precisions)}", *_settings(it.cell)]
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -324,9 +328,18 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
         if kept is not None:
             start, sets = kept
             return measure(msgspec.structs.replace(options, sets=sets), start, it.voice)
-    it.voice.say(f"search: measuring {len(precisions)} precisions; {left_text(it.budget.left_s)}")
+    it.voice.say(
+        f"search: measuring {len(precisions)} precisions for {clock(left_s)}, then testing quality; "
+        f"{left_text(it.budget.left_s)}"
+    )
     start = Start(it.request.command, it.request.out, time.monotonic())
     return measure(options, start, it.voice)
+
+
+def _settings(cell: Cell) -> list[str]:
+    """The axes of a cell beside its precision, as `--set` takes them."""
+    axes = ((axis, value) for axis, value in cell.variant.items() if axis != "precision")
+    return [f"{axis}={_text(value)}" for axis, value in axes]
 
 
 def _text(value: Scalar) -> str:
@@ -406,6 +419,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         title=it.workload.title,
         subject=_subject(it.request.options, it.workload),
         task=it.request.options.task,
+        settings=_settings(it.cell),
         rows=search_rows(rows, candidates, standings, files, groups, rewards),
         maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,

@@ -70,6 +70,7 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     subject: list[str]  # what names it on a command line: a workload, or --model FILE
     task: str | None = None  # of a user's own model
+    settings: list[str] = []  # what the search was of, beside precisions: "threads=1"
     rows: list[SearchRow]  # the fastest first
     chosen: str | None  # id of the row to deploy; None: nothing beats fp32 and holds the limits
     verdicts: list[Verdict]

@@ -160,7 +160,7 @@ def explain_command(report: SearchReport) -> str:
     row = next((row for row in report.rows if row.precision == report.explained), None)
     if row is None or row.map_file is None:
         return ""
-    return _command("explain", report.subject, row.map_file)
+    return _command("explain", report.subject, row.map_file, report.settings)
 
 
 def run_command(report: SearchReport) -> str:
@@ -169,11 +169,12 @@ def run_command(report: SearchReport) -> str:
     if chosen is None or chosen.map_file is None:
         return ""
     task = [] if report.task is None else ["--task", report.task]
-    return _command("run", [*report.subject, *task], chosen.map_file)
+    return _command("run", [*report.subject, *task], chosen.map_file, report.settings)
 
 
-def _command(name: str, subject: Sequence[str], map_file: str) -> str:
-    return plain(shlex.join(["edgebench", name, *subject, "--set", f"precision=@{map_file}"]))
+def _command(name: str, subject: Sequence[str], map_file: str, settings: Sequence[str]) -> str:
+    sets = (word for each in (f"precision=@{map_file}", *settings) for word in ("--set", each))
+    return plain(shlex.join(["edgebench", name, *subject, *sets]))
 
 
 def searched(report: SearchReport) -> str:
@@ -310,6 +311,12 @@ def _family_lines(family: Family, width: int) -> Iterator[Line]:
     yield from wrapped(plain(told), width, DEPLOY)
     for name, why_dropped in family.dropped.items():
         yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
+    compared = {offer.model for offer in family.offers if offer.offered}
+    for name in (each for each in family.names if each not in compared):
+        text = (
+            f"{name} takes no part: the budget left no time to measure its fp32; give more --budget"
+        )
+        yield from wrapped(plain(text), width, WARN)
     yield "", None
     rewarded = any(offer.row.reward is not None for offer in family.offers)
     names = ("p50", best.metric, *(["reward"] if rewarded else []), "limits")

@@ -11,6 +11,7 @@ memory and quality. Exit code 1 where a goal is not reached.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,8 @@ def main() -> int:
     for workload in given.workloads or GOALS:
         found.append(ran(workload, given.budget, given.out))
         print(line(found[-1]), flush=True)
+        peaks = {each.workload: each.peak_bytes for each in found}
+        (given.out / "peak-bytes.json").write_text(json.dumps(peaks))
     return 0 if all(each.reached for each in found) else 1
 
 

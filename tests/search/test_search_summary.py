@@ -211,6 +211,8 @@ def test_commands_name_the_model_as_it_was_given() -> None:
         "edgebench run --model 'my model.onnx' --task my_task.py:MyTask --set precision=@"
     )
     assert explain_command(own).startswith("edgebench explain --model 'my model.onnx' --set ")
+    one = msgspec.structs.replace(own, settings=["threads=1"])
+    assert explain_command(one).endswith(".yaml --set threads=1")
 
 
 def test_report_command_finds_the_search_beside_the_results(tmp_path: Path) -> None:
