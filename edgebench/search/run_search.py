@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
 from edgebench.search.choosing import (
+    by_latency,
     by_reward,
     deployable,
     holds,
@@ -158,11 +160,8 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
             "--set precision: the search chooses the precision",
             "leave it out, or use `edgebench run`",
         )
-    several = next((axis for axis, values in sets.items() if len(values) > 1), None)
-    if several is not None:
-        raise UsageError(
-            f"--set {several}: a search is of one setting of it", f"give one value of {several}"
-        )
+    if len(sets.get("batch", [])) > 1:
+        raise UsageError("--set batch: a search is of one batch", "give one value of batch")
     fixed = [*params["sets"], "precision=fp32", *([] if "batch" in sets else ["batch=1"])]
     options = resolved({**params, "sets": fixed})
     if params["model"] is None and len(options.workloads) != 1:
@@ -314,7 +313,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
     left_s = max(1.0, it.budget.left_s - reserve_s)
     precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
-    sets = [f"precision={','.join(precisions)}", *_settings(it.cell)]
+    sets = [f"precision={','.join(precisions)}", *_asked_settings(it)]
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -342,6 +341,17 @@ def _settings(cell: Cell) -> list[str]:
     return [f"{axis}={_text(value)}" for axis, value in axes]
 
 
+def _asked_settings(it: Search) -> list[str]:
+    """The same with all values that were asked for: maps are found at the first of each."""
+    asked = parse_sets(it.request.options.sets)
+    found = []
+    for text in _settings(it.cell):
+        axis = text.partition("=")[0]
+        values = asked.get(axis, [])
+        found.append(f"{axis}={','.join(map(_text, values))}" if len(values) > 1 else text)
+    return found
+
+
 def _text(value: Scalar) -> str:
     from edgebench.definitions.variant_matrix import value_text
 
@@ -367,7 +377,8 @@ def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
     """As many precisions as there is time for: fp32, the first maps, the usual variants, then the other maps."""
     base, *usual = _baselines(it)
     first = [base, *maps[:2], *usual, *maps[2:]]
-    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH))]
+    settings = prod(len(values) for values in parse_sets(_asked_settings(it)).values())
+    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH / settings))]
 
 
 def _resumed(
@@ -404,6 +415,8 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
     able = deployable(fitting, candidates, exploration.fp32_quick_ms)
+    if _asked_settings(it) != _settings(it.cell):
+        able = by_latency(able)
     base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
     order = by_reward(able, it.request.reward, base)
     verdicts = _verified(it, worth_testing(order, candidates), exploration.evaluation_items)
@@ -479,7 +492,7 @@ def _verified_by(
     job = VerifyJob(
         prepare=it.prepare,
         demands=it.demands,
-        precisions=precisions,
+        precisions=list(dict.fromkeys(precisions)),
         backend=specs.get(backend, backend),
         options=dict(it.cell.options),
         confidence=confidence,

@@ -65,7 +65,7 @@ def _row(row: SearchRow, report: SearchReport) -> list[str]:
     groups, p50, speed, *others = row_cells(row, report)
     if row.speedup_low is not None and row.speedup_high is not None and row.standing != "base":
         speed += f" ({row.speedup_low:.2f}-{row.speedup_high:.2f})"
-    label = f"{row.backend} {row.precision}"
+    label = f"{row.backend} {row.label}"
     return [f"* {label}" if row.front else label, groups, p50, speed, *others]
 
 

@@ -19,8 +19,9 @@ import msgspec
 
 from edgebench.planning.cells import DEFAULT_BACKEND
 from edgebench.search.child_main import answer_job
-from edgebench.search.explore import MAX_DRAWS, TUNING_DRAW
+from edgebench.search.explore import MAX_DRAWS
 from edgebench.search.item_cache import Kept, remembering
+from edgebench.search.judge import TUNING_DRAW
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
     Demand,
