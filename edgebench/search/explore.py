@@ -29,7 +29,6 @@ from edgebench.search.tradeoff import Choice
 from edgebench.words.search_words import few_items
 
 if TYPE_CHECKING:
-
     from edgebench.models.quantize import Ranges
     from edgebench.task import Task
 

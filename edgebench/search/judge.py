@@ -50,6 +50,8 @@ BLOCK_BITS = (8, 4)
 DAMAGE_WITHOUT_LABELS = 1.1
 #: Neighbours that are built and timed together; a run of one must be so much shorter to count as faster.
 NEIGHBOURS_AT_ONCE, FASTER = 6, 0.995
+#: Sessions that wait for their turn hold models of so many bytes together: each takes two to three times as much.
+MAX_HELD_BYTES = 320 * 2**20
 
 
 @dataclass
@@ -165,6 +167,7 @@ class Judge:
     fp32: tuple[Mapping[str, float], Mapping[str, float]]
     sessions: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of the models, by their precision
+    shares: dict[str, float] = field(default_factory=dict)  # of fp32's time
 
     def candidate(self, draft: Draft) -> Candidate:
         it = self.it
@@ -173,8 +176,21 @@ class Judge:
         session = self.sessions.get(wanted.precision) or self._session(draft)
         key = ("candidate", wanted.precision)
         found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
+        self._make_room(wanted.precision)
         self.sessions[wanted.precision] = session
         return found
+
+    def _make_room(self, precision: str) -> None:
+        """Times the open sessions and lets go of them where the next one would be too much."""
+        held = sum(self.sizes.get(name, 0) for name in {*self.sessions, precision})
+        if held > MAX_HELD_BYTES and self.sessions:
+            self._time_held()
+
+    def _time_held(self) -> None:
+        times = self._times({"fp32": self.it.fp32, **self.sessions}, TIMED)
+        self.shares.update({name: times[name] / times["fp32"] for name in self.sessions})
+        self.it.fp32_quick_ms = self.it.fp32_quick_ms or times["fp32"]
+        self.sessions.clear()
 
     def _session(self, draft: Draft) -> Any:
         it = self.it
@@ -230,11 +246,13 @@ class Judge:
 
     def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with what a run takes, in turns with fp32; the fastest first."""
-        it = self.it
-        it.say(f"timing {len(found)} maps in turns")
-        times = self._times({"fp32": it.fp32, **self.sessions}, TIMED)
-        told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
-        it.fp32_quick_ms = times["fp32"]
+        self.it.say(f"timing {len(found)} maps in turns")
+        self._time_held()
+        fp32_ms = self.it.fp32_quick_ms or 0.0
+        told = [
+            msgspec.structs.replace(each, quick_ms=fp32_ms * self.shares[each.map.precision])
+            for each in found
+        ]
         return sorted(told, key=_time)
 
     def _times(self, sessions: Mapping[str, Any], share: float) -> dict[str, float]:
@@ -274,14 +292,20 @@ class Judge:
             for each in neighbours(self.tradeoff, draft, able)
             if self._map(each).precision not in known
         )
-        return list(islice(fresh, NEIGHBOURS_AT_ONCE))
+        room = MAX_HELD_BYTES // max(1, best.size_bytes or 0)
+        return list(islice(fresh, min(NEIGHBOURS_AT_ONCE, max(1, room))))
 
     def _faster(self, best: Candidate, drafts: Sequence[Draft]) -> Iterator[Candidate]:
         """Those that take less time than `best` in turns with it, the fastest first, judged as they are asked for."""
         it, name = self.it, best.map.precision
         it.say(f"timing {len(drafts)} maps next to the fastest that holds")
+        if name not in self.sessions:
+            own = Draft(best.map.quantized, best.origin, best.map.dynamic)
+            self.sessions = {name: self._session(own)}
         tried: dict[str, Draft] = {}
         for draft in drafts:
+            if it.past(1.0):
+                break
             wanted = self._map(draft).precision
             try:
                 self.sessions[wanted] = self._session(draft)
