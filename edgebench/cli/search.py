@@ -101,6 +101,12 @@ KEPT = ".json"  # a search that was kept
     metavar="SHARE",
     help="Stop measuring a map when half of its 95% interval is this small.",
 )
+@click.option(
+    "--via",
+    multiple=True,
+    type=click.Choice(["nncf"]),
+    help="Also ask NNCF's accuracy control for a map, and measure it like the others.",
+)
 @memory_limit_option
 @seed_option("cells")
 @out_option("Folder for result files and maps.")

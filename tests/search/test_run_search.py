@@ -189,6 +189,7 @@ def searching(
             "resume": False,
             "require": (),
             "maximize": None,
+            "via": (),
             "confidence": 0.95,
         }
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
