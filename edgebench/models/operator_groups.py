@@ -17,6 +17,9 @@ from edgebench.models.quantization_recipes import COMPUTE_OPS, FOLLOWERS, Recipe
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
+#: Operators that compute from weights, or from two results as attention does.
+_WITH_WEIGHTS = (*COMPUTE_OPS, "LSTM", "GRU", "RNN")
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -183,3 +186,31 @@ def _sizes(model: ModelProto) -> dict[str, int]:
         value.name: prod(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
+
+
+def light_ends(model: ModelProto, units: Units, most: float) -> frozenset[str]:
+    """The groups that no other operator with weights follows, each with at most that share of all weights."""
+    graph = model.graph
+    sizes = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
+    weights = {node.name: sum(sizes.get(name, 0) for name in node.input) for node in graph.node}
+    limit = most * sum(sizes.values())
+    heavy = _followed(graph)
+    return frozenset(
+        unit.name
+        for unit in units.groups
+        if unit.nodes[-1] not in heavy and sum(weights[node] for node in unit.nodes) <= limit
+    )
+
+
+def _followed(graph: GraphProto) -> set[str]:
+    """The nodes from whose results an operator with weights computes, whatever lies between."""
+    readers: dict[str, list[NodeProto]] = {}
+    found: set[str] = set()
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in reversed(graph.node):
+        after = [reader for name in node.output for reader in readers.get(name, ())]
+        if any(each.op_type in _WITH_WEIGHTS or each.name in found for each in after):
+            found.add(node.name)
+    return found

@@ -30,7 +30,7 @@ from edgebench.models.onnx_file import (
     precision_census,
     save_model,
 )
-from edgebench.models.operator_groups import Units, units_of
+from edgebench.models.operator_groups import Units, light_ends, units_of
 from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, PrecisionMap
 from edgebench.models.products import BLOCK_SIZE, put_in_blocks, split_gemms
 from edgebench.models.quantization_recipes import STATIC, Recipe, StaticRecipe
@@ -120,6 +120,8 @@ def _placed(model: ModelProto, how: StaticRecipe, excluded: list[str]) -> list[s
         return []
     units = units_of(model, how.recipe, excluded)
     groups = [unit.name for unit in units.groups if unit.op in STATIC_OPS]
+    ends = light_ends(model, units, how.float_ends)
+    groups = [name for name in groups if name not in ends] or groups
     if not groups:
         raise UnsupportedError(
             "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"

@@ -87,6 +87,11 @@ def deployable(
     return [row for _share, row in sorted(found, key=lambda each: each[0])]
 
 
+def by_latency(order: Sequence[Row]) -> list[Row]:
+    """The rows, the shortest first: rows of several settings each have an fp32 of their own to be faster than."""
+    return sorted(order, key=lambda row: row.latency_ns.p50 or math.inf)
+
+
 def share_of_fp32(
     row: Row, candidate: Candidate | None, fp32_quick_ms: float | None
 ) -> float | None:
@@ -145,11 +150,11 @@ def standings_of(
     demands: Sequence[Demand],
     items: int = 0,
 ) -> dict[str, Standing]:
-    judged = {verdict.precision: verdict for verdict in verdicts}
+    judged = {(verdict.backend, verdict.precision): verdict for verdict in verdicts}
     found: dict[str, Standing] = {}
     for row in rows:
         precision = row.variant["precision"]
-        candidate, verdict = candidates.get(precision), judged.get(str(precision))
+        candidate, verdict = candidates.get(precision), judged.get((row.backend, str(precision)))
         if precision == "fp32":
             found[row.id] = "base"
         elif verdict is not None:

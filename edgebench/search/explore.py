@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,9 +20,8 @@ from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
-from edgebench.search.item_cache import remembering
-from edgebench.search.journal import Journal, journal_at, write_file
-from edgebench.search.judge import TUNED, Judge
+from edgebench.search.journal import journal_at, write_file
+from edgebench.search.judge import TUNED, TUNING_DRAW, Explorer, Judge, calibration_name
 from edgebench.search.quality_interval import MIN_BLOCKS, unseen_change
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
@@ -35,15 +31,11 @@ from edgebench.words.search_words import few_items
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edgebench.models.quantize import Quantizable, Ranges
-    from edgebench.preparation.prepare import Subject
-    from edgebench.task import Feeds, Infer, Outputs, Task
+    from edgebench.models.quantize import Ranges
+    from edgebench.task import Task
 
-#: The draw of items that maps are tuned on.
-TUNING_DRAW = 1
 #: Further draws of test items, at most: each as many as the workload's own.
 MAX_DRAWS = 8
-ERROR_ITEMS = 8  # whose outputs tell the damage of a map
 PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end; what follows is tried, timed and refined.
 PROFILED, DAMAGED = 0.25, 0.6
@@ -52,112 +44,8 @@ HISTOGRAM_FACTOR = 5.0
 #: Candidates that are built however little time there is.
 MIN_DRAFTS = 3
 MAX_PROFILE_S = 12.0
-#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
-REFUSED_DAMAGE = 10.0
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
-
-
-@dataclass
-class Explorer:
-    """The state of one exploration."""
-
-    job: ExploreJob
-    subject: Subject
-    source: Quantizable
-    say: Callable[[str], object]
-    clock: Callable[[], float]
-    started_s: float
-    journal: Journal
-    notes: list[str] = field(default_factory=list)
-    fp32_quick_ms: float | None = None
-
-    def past(self, share: float) -> bool:
-        """Whether so much of the time is over."""
-        return self.clock() - self.started_s > share * self.job.time_s
-
-    # Items
-
-    @cached_property
-    def tuning(self) -> Task | None:
-        """The task with items to tune on; None: it has no labelled items but those of the evaluation."""
-        draws = type(self.evaluation).draws
-        wanted = draws and self.job.demands
-        return remembering(self.subject.task(TUNING_DRAW)) if wanted else None
-
-    @cached_property
-    def evaluation(self) -> Task:
-        return self.subject.task(0)
-
-    @cached_property
-    def calibration(self) -> list[Feeds]:
-        from edgebench.models.quantize import CALIBRATION_ITEMS
-
-        return list(islice(self.evaluation.calibration(), CALIBRATION_ITEMS))
-
-    @cached_property
-    def items(self) -> list[Feeds]:
-        """Items whose outputs tell the damage: tuning items, or those of the calibration."""
-        if self.tuning is None:
-            step = max(1, len(self.calibration) // (2 * ERROR_ITEMS))
-            return self.calibration[::step][: 2 * ERROR_ITEMS]
-        task, count = self.tuning, min(ERROR_ITEMS, len(self.tuning))
-        return [task.preprocess(task.raw(number)) for number in range(count)]
-
-    # Models
-
-    @cached_property
-    def fp32(self) -> Any:
-        return self.session(self.source.model)
-
-    @cached_property
-    def reference(self) -> list[Outputs]:
-        return self.infer(self.fp32)(self.items)
-
-    def session(self, model: ModelProto) -> Any:
-        from edgebench.search.sessions import open_session
-
-        return open_session(model, self.job.threads)
-
-    def infer(self, session: Any) -> Infer:
-        from edgebench.search.sessions import infer_with
-
-        return infer_with(session)
-
-    def damage(self, session: Any) -> float:
-        """The relative error of the outputs of a session."""
-        from edgebench.search.sessions import output_error
-
-        return output_error(self.infer(session)(self.items), self.reference)
-
-    def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
-        """The damage of some units in int8, measured once."""
-        key = (*self.key("damage", spec), *sorted(names))
-        return self.journal.once(key, float, lambda: self._damage_of(ranges, names))
-
-    def key(self, what: str, spec: CalibrationSpec) -> tuple[str, ...]:
-        """What a measured value belongs to."""
-        return what, self.source.recipe.name, calibration_name(spec)
-
-    def _damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
-        """That of a file that the runtime refuses is beyond all others."""
-        try:
-            return self.damage(self.session(self.quantized(ranges, names)))
-        except Exception as error:
-            if tells_of_no_memory(error):
-                raise
-            return REFUSED_DAMAGE
-
-    def quantized(
-        self,
-        ranges: Ranges,
-        names: Collection[str],
-        dynamic: Collection[str] = (),
-        in_blocks: Mapping[str, int] = {},
-    ) -> ModelProto:
-        from edgebench.models.quantize import quantize_units
-
-        return quantize_units(self.source, ranges, names, dynamic, in_blocks)
 
 
 def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
@@ -224,10 +112,6 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
         found.append((error, spec, ranges))
     _, spec, ranges = min(found, key=lambda each: each[0])
     return spec, ranges, {calibration_name(each): error for error, each, _ in found}
-
-
-def calibration_name(spec: CalibrationSpec) -> str:
-    return spec.method if spec.percentile is None else f"{spec.method} {spec.percentile:g}"
 
 
 def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:

@@ -1,4 +1,5 @@
-"""Builds the maps that were proposed, and measures what exploring can tell of them: quality, damage, time in turns.
+"""Holds the state of an exploration; builds the maps that were proposed, and measures what exploring can tell of them:
+quality, damage, time in turns.
 
 The model of costs is right in the large; kernels of a few microseconds it cannot tell apart. So the fastest map that
 holds is refined by measuring: one group at a time takes the other precision, and what is faster and holds is kept.
@@ -7,8 +8,9 @@ holds is refined by measuring: one group at a time takes the other precision, an
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +19,24 @@ import msgspec
 from edgebench.errors import tells_of_no_memory
 from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, PrecisionMap
 from edgebench.search.candidates import Draft, neighbours
+from edgebench.search.item_cache import remembering
 from edgebench.search.requirements import resolved
-from edgebench.search.search_messages import Candidate
+from edgebench.search.search_messages import Candidate, ExploreJob
 from edgebench.search.tradeoff import Choice, Tradeoff
 
 if TYPE_CHECKING:
-    from edgebench.models.quantize import Ranges
-    from edgebench.search.explore import Explorer
+    from onnx import ModelProto
 
+    from edgebench.models.quantize import Quantizable, Ranges
+    from edgebench.preparation.prepare import Subject
+    from edgebench.search.journal import Journal
+    from edgebench.task import Feeds, Infer, Outputs, Task
+
+#: The draw of items that maps are tuned on.
+TUNING_DRAW = 1
+ERROR_ITEMS = 8  # whose outputs tell the damage of a map
+#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
+REFUSED_DAMAGE = 10.0
 #: Shares of the time of exploring: when no further map is tried, and when timing them ends; refining has the rest.
 TUNED, TIMED = 0.75, 0.85
 #: Items whose runs are timed, and seconds for each map.
@@ -38,6 +50,108 @@ BLOCK_BITS = (8, 4)
 DAMAGE_WITHOUT_LABELS = 1.1
 #: Neighbours that are built and timed together; a run of one must be so much shorter to count as faster.
 NEIGHBOURS_AT_ONCE, FASTER = 6, 0.995
+
+
+@dataclass
+class Explorer:
+    """The state of one exploration."""
+
+    job: ExploreJob
+    subject: Subject
+    source: Quantizable
+    say: Callable[[str], object]
+    clock: Callable[[], float]
+    started_s: float
+    journal: Journal
+    notes: list[str] = field(default_factory=list)
+    fp32_quick_ms: float | None = None
+
+    def past(self, share: float) -> bool:
+        """Whether so much of the time is over."""
+        return self.clock() - self.started_s > share * self.job.time_s
+
+    # Items
+
+    @cached_property
+    def tuning(self) -> Task | None:
+        """The task with items to tune on; None: it has no labelled items but those of the evaluation."""
+        draws = type(self.evaluation).draws
+        wanted = draws and self.job.demands
+        return remembering(self.subject.task(TUNING_DRAW)) if wanted else None
+
+    @cached_property
+    def evaluation(self) -> Task:
+        return self.subject.task(0)
+
+    @cached_property
+    def calibration(self) -> list[Feeds]:
+        from edgebench.models.quantize import CALIBRATION_ITEMS
+
+        return list(islice(self.evaluation.calibration(), CALIBRATION_ITEMS))
+
+    @cached_property
+    def items(self) -> list[Feeds]:
+        """Items whose outputs tell the damage: tuning items, or those of the calibration."""
+        if self.tuning is None:
+            step = max(1, len(self.calibration) // (2 * ERROR_ITEMS))
+            return self.calibration[::step][: 2 * ERROR_ITEMS]
+        task, count = self.tuning, min(ERROR_ITEMS, len(self.tuning))
+        return [task.preprocess(task.raw(number)) for number in range(count)]
+
+    # Models
+
+    @cached_property
+    def fp32(self) -> Any:
+        return self.session(self.source.model)
+
+    @cached_property
+    def reference(self) -> list[Outputs]:
+        return self.infer(self.fp32)(self.items)
+
+    def session(self, model: ModelProto) -> Any:
+        from edgebench.search.sessions import open_session
+
+        return open_session(model, self.job.threads)
+
+    def infer(self, session: Any) -> Infer:
+        from edgebench.search.sessions import infer_with
+
+        return infer_with(session)
+
+    def damage(self, session: Any) -> float:
+        """The relative error of the outputs of a session."""
+        from edgebench.search.sessions import output_error
+
+        return output_error(self.infer(session)(self.items), self.reference)
+
+    def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
+        """The damage of some units in int8, measured once."""
+        key = (*self.key("damage", spec), *sorted(names))
+        return self.journal.once(key, float, lambda: self._damage_of(ranges, names))
+
+    def key(self, what: str, spec: CalibrationSpec) -> tuple[str, ...]:
+        """What a measured value belongs to."""
+        return what, self.source.recipe.name, calibration_name(spec)
+
+    def _damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
+        """That of a file that the runtime refuses is beyond all others."""
+        try:
+            return self.damage(self.session(self.quantized(ranges, names)))
+        except Exception as error:
+            if tells_of_no_memory(error):
+                raise
+            return REFUSED_DAMAGE
+
+    def quantized(
+        self,
+        ranges: Ranges,
+        names: Collection[str],
+        dynamic: Collection[str] = (),
+        in_blocks: Mapping[str, int] = {},
+    ) -> ModelProto:
+        from edgebench.models.quantize import quantize_units
+
+        return quantize_units(self.source, ranges, names, dynamic, in_blocks)
 
 
 @dataclass
@@ -221,3 +335,7 @@ def holds(candidate: Candidate) -> bool:
 
 def _time(candidate: Candidate) -> float:
     return candidate.quick_ms if candidate.quick_ms is not None else math.inf
+
+
+def calibration_name(spec: CalibrationSpec) -> str:
+    return spec.method if spec.percentile is None else f"{spec.method} {spec.percentile:g}"

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
 from edgebench.search.choosing import (
+    by_latency,
     by_reward,
     deployable,
     holds,
@@ -67,6 +69,7 @@ from edgebench.tasks import task_metrics
 
 #: Precisions that are measured beside the maps, where the backend has them.
 BASELINES = ("fp32", "int8-dynamic", "int8-static")
+SHORT_FLOATS = ("fp16", "bf16")
 #: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
 EXPLORING, MEASURING = 0.4, 0.42
 MIN_VERIFY_S = 10.0
@@ -159,11 +162,8 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
             "--set precision: the search chooses the precision",
             "leave it out, or use `edgebench run`",
         )
-    several = next((axis for axis, values in sets.items() if len(values) > 1), None)
-    if several is not None:
-        raise UsageError(
-            f"--set {several}: a search is of one setting of it", f"give one value of {several}"
-        )
+    if len(sets.get("batch", [])) > 1:
+        raise UsageError("--set batch: a search is of one batch", "give one value of batch")
     fixed = [*params["sets"], "precision=fp32", *([] if "batch" in sets else ["batch=1"])]
     options = resolved({**params, "sets": fixed})
     if params["model"] is None and len(options.workloads) != 1:
@@ -319,7 +319,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
     left_s = max(1.0, it.budget.left_s - reserve_s)
     precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
-    sets = [f"precision={','.join(precisions)}", *_settings(it.cell)]
+    sets = [f"precision={','.join(precisions)}", *_asked_settings(it)]
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -347,6 +347,17 @@ def _settings(cell: Cell) -> list[str]:
     return [f"{axis}={_text(value)}" for axis, value in axes]
 
 
+def _asked_settings(it: Search) -> list[str]:
+    """The same with all values that were asked for: maps are found at the first of each."""
+    asked = parse_sets(it.request.options.sets)
+    found = []
+    for text in _settings(it.cell):
+        axis = text.partition("=")[0]
+        values = asked.get(axis, [])
+        found.append(f"{axis}={','.join(map(_text, values))}" if len(values) > 1 else text)
+    return found
+
+
 def _text(value: Scalar) -> str:
     from edgebench.definitions.variant_matrix import value_text
 
@@ -354,16 +365,26 @@ def _text(value: Scalar) -> str:
 
 
 def _baselines(it: Search) -> list[str]:
-    """Of the usual precisions those that the workload knows; of a model of one's own all."""
+    """Of the usual precisions those that the workload knows, of a model of one's own all; and the shorter floats that
+    a backend computes in, whatever the file says."""
     known = it.workload.matrix.axes.get("precision", list(BASELINES))
-    return [name for name in BASELINES if name in known or name == "fp32"]
+    able = {
+        precision
+        for name in it.request.options.backends
+        for precision in registry.load(name).capabilities.precisions
+    }
+    return [
+        *(name for name in BASELINES if name in known or name == "fp32"),
+        *(name for name in SHORT_FLOATS if name in able),
+    ]
 
 
 def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
     """As many precisions as there is time for: fp32, the first maps, the usual variants, then the other maps."""
     base, *usual = _baselines(it)
     first = [base, *maps[:2], *usual, *maps[2:]]
-    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH))]
+    settings = prod(len(values) for values in parse_sets(_asked_settings(it)).values())
+    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH / settings))]
 
 
 def _resumed(
@@ -400,6 +421,8 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
     able = deployable(fitting, candidates, exploration.fp32_quick_ms)
+    if _asked_settings(it) != _settings(it.cell):
+        able = by_latency(able)
     base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
     order = by_reward(able, it.request.reward, base)
     verdicts = _verified(it, worth_testing(order, candidates), exploration.evaluation_items)
@@ -459,11 +482,26 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     passing = [row for row in tested if holds(row, it.demands, items)]
     if not it.demands or not passing:
         return []
+    confidence = 1 - (1 - it.request.confidence) / max(1, len(tested))
+    found: list[Verdict] = []
+    for name in dict.fromkeys(row.backend for row in passing):
+        asked = [str(row.variant["precision"]) for row in passing if row.backend == name]
+        found += _verified_by(it, name, asked, confidence)
+    return found
+
+
+def _verified_by(
+    it: Search, backend: str, precisions: list[str], confidence: float
+) -> list[Verdict]:
+    """Verdicts over what one backend answers."""
+    specs = {registry.load(spec).name: spec for spec in it.request.options.backends}
     job = VerifyJob(
         prepare=it.prepare,
         demands=it.demands,
-        precisions=[str(row.variant["precision"]) for row in passing],
-        confidence=1 - (1 - it.request.confidence) / max(1, len(tested)),
+        precisions=list(dict.fromkeys(precisions)),
+        backend=specs.get(backend, backend),
+        options=dict(it.cell.options),
+        confidence=confidence,
         threads=it.threads,
         time_s=max(MIN_VERIFY_S, it.budget.left_s),
     )
@@ -473,15 +511,15 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     except EdgebenchError as error:
         it.notes.append(f"quality was not tested: {error}")
         return []
-    return found.verdicts
+    return [msgspec.structs.replace(verdict, backend=backend) for verdict in found.verdicts]
 
 
 def _chosen(it: Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
     """The fastest row that is safe; without labels, the fastest whose parity holds."""
     if not it.demands:
         return next((row for row in order if holds(row, it.demands)), None)
-    safe = {verdict.precision for verdict in verdicts if verdict.safe}
-    return next((row for row in order if row.variant["precision"] in safe), None)
+    safe = {(verdict.backend, verdict.precision) for verdict in verdicts if verdict.safe}
+    return next((row for row in order if (row.backend, row.variant["precision"]) in safe), None)
 
 
 def _written_maps(

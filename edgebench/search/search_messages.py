@@ -107,7 +107,9 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
 
     prepare: PrepareJob
     demands: list[Demand]
-    precisions: list[str]  # "mixed:..." or a precision that the preparation makes
+    precisions: list[str]  # "mixed:..." or a precision that the preparation or the backend makes
+    backend: str = "ort"  # whose answers are judged
+    options: dict[str, Scalar] = {}
     confidence: float
     threads: int
     time_s: float
@@ -132,6 +134,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a map may be offered."""
 
     precision: str
+    backend: str = ""  # whose answers were judged
     limits: list[LimitVerdict]
     items: int
     tested_on: str

@@ -273,7 +273,7 @@ def _spread(look: Look, point: _Point, x: _Axis, rows: Sequence[SearchRow]) -> s
 def _dot(look: Look, point: _Point, chosen: str | None) -> str:
     row = point.row
     color = look.colors[_COLOR[row.standing]]
-    told = f"{row.backend} {row.precision}: {STANDING_WORDS[row.standing]}"
+    told = f"{row.backend} {row.label}: {STANDING_WORDS[row.standing]}"
     fill = color if row.front else look.colors["paper"]
     style = f'fill="{fill}" stroke="{color}" stroke-width="2"'
     title = f"<title>{escape(plain(told))}</title>"
@@ -323,6 +323,7 @@ def _name(row: SearchRow, several: bool) -> str:
     name = str(row.precision)
     if is_mixed(name) and row.groups is not None:
         name = f"{row.int8_groups} of {row.groups} int8"
+    name = " ".join([name, *row.settings])
     return f"{row.backend} {name}" if several else name
 
 

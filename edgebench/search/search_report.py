@@ -11,6 +11,7 @@ import msgspec
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
+from edgebench.definitions.variant_matrix import value_text
 from edgebench.files.number_bounds import Amount, Count, Number
 from edgebench.models.precision_map import PrecisionMap
 from edgebench.search.search_messages import Candidate, Exploration, UnitFacts, Verdict
@@ -49,6 +50,13 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     reward: Number | None = None  # where one was to be maximized
     status: str
     reason: str = ""
+    settings: list[
+        str
+    ] = []  # of the axes that the search was asked for several values of: "threads=2"
+
+    @property
+    def label(self) -> str:
+        return " ".join([str(self.precision), *self.settings])
 
 
 class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,11 +128,21 @@ def search_rows(
     rewards: Mapping[str, float],
 ) -> list[SearchRow]:
     """The rows of a table as the search tells of them, the fastest first."""
+    several = _several(rows)
     found = [
-        _row(row, candidates.get(row.variant["precision"]), standings, files, groups, rewards)
+        msgspec.structs.replace(
+            _row(row, candidates.get(row.variant["precision"]), standings, files, groups, rewards),
+            settings=[f"{axis}={value_text(row.variant[axis])}" for axis in several],
+        )
         for row in rows
     ]
     return sorted(found, key=lambda row: row.p50_ns if row.p50_ns is not None else float("inf"))
+
+
+def _several(rows: Sequence[Row]) -> list[str]:
+    """The axes beside the precision that rows have several values of."""
+    axes = {axis: {row.variant.get(axis) for row in rows} for row in rows for axis in row.variant}
+    return [axis for axis, values in axes.items() if axis != "precision" and len(values) > 1]
 
 
 def _row(

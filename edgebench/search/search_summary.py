@@ -11,6 +11,7 @@ from edgebench.search.search_text import (
     decision,
     doubts,
     explain_command,
+    front_words,
     group_words,
     limit_words,
     row_cells,
@@ -48,7 +49,12 @@ def summary_of(report: SearchReport) -> SearchSummary:
         kept=[_kept(group) for group in told_groups(report, _KEPT)],
         kept_words=list(map(group_words, told_groups(report, _TOLD))),
         explain=explain_command(report),
-        notes=[searched(report), *report.notes, f"limits: {STANDING_LEGEND}"],
+        notes=[
+            searched(report),
+            *filter(None, [front_words(report)]),
+            *report.notes,
+            f"limits: {STANDING_LEGEND}",
+        ],
         groups={
             str(row.precision): groups_split(row.split) for row in rows if row.groups is not None
         },
@@ -59,7 +65,7 @@ def _row(row: SearchRow, report: SearchReport) -> list[str]:
     groups, p50, speed, *others = row_cells(row, report)
     if row.speedup_low is not None and row.speedup_high is not None and row.standing != "base":
         speed += f" ({row.speedup_low:.2f}-{row.speedup_high:.2f})"
-    label = f"{row.backend} {row.precision}"
+    label = f"{row.backend} {row.label}"
     return [f"* {label}" if row.front else label, groups, p50, speed, *others]
 
 

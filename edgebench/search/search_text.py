@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgebench.search.model_family import Family, Offer
 
 _TOLD_GROUPS = 5
+#: A front of fewer points is explained.
+FEW_ON_FRONT = 5
 _STYLES = {
     "safe": GOOD,
     "missed": BAD,
@@ -46,7 +48,7 @@ def decision(report: SearchReport) -> str:
     else:
         gain += " (?)"
     parts = f", {chosen.int8_groups} of {chosen.groups} groups in int8" if chosen.groups else ""
-    return f"deploy {chosen.backend} {chosen.precision}: {gain}{parts}"
+    return f"deploy {chosen.backend} {chosen.label}: {gain}{parts}"
 
 
 def doubts(report: SearchReport) -> Iterator[str]:
@@ -59,7 +61,7 @@ def doubts(report: SearchReport) -> Iterator[str]:
         return
     gain = f"{held.speedup:.2f}x" if held.speedup else "faster"
     yield (
-        f"faster, and not shown to be safe: {held.backend} {held.precision}, {gain}; more test items could show it"
+        f"faster, and not shown to be safe: {held.backend} {held.label}, {gain}; more test items could show it"
     )
 
 
@@ -176,7 +178,9 @@ def run_command(report: SearchReport) -> str:
     if chosen is None or chosen.map_file is None:
         return ""
     task = [] if report.task is None else ["--task", report.task]
-    return _command("run", [*report.subject, *task], chosen.map_file, report.settings)
+    own = {text.partition("=")[0]: text for text in chosen.settings}
+    settings = [own.get(text.partition("=")[0], text) for text in report.settings]
+    return _command("run", [*report.subject, *task], chosen.map_file, settings)
 
 
 def _command(name: str, subject: Sequence[str], map_file: str, settings: Sequence[str]) -> str:
@@ -194,6 +198,21 @@ def searched(report: SearchReport) -> str:
         f"{sum(not unit.joiner for unit in found.units)} groups; {items} ({found.tuned_on}), "
         f"{found.evaluation_items} evaluation items; calibration {found.calibration.method}"
     )
+
+
+def front_words(report: SearchReport) -> str:
+    """How many measured deployments make up the front, and why it is no more where they are few."""
+    measured = [row for row in report.rows if row.p50_ns is not None]
+    front = [row for row in measured if row.front]
+    if not front:
+        return ""
+    text = f"front: {len(front)} of {len(measured)} measured deployments"
+    if len(front) == 1 and len(measured) > 1:
+        [best] = front
+        return f"{text}: nothing measured beats {best.backend} {best.label} in latency, memory or quality"
+    if len(front) < min(FEW_ON_FRONT, len(measured)):
+        return f"{text}: one of them beats each other one in latency, memory and quality"
+    return text
 
 
 # On a terminal
@@ -223,7 +242,7 @@ def _lines(report: SearchReport, width: int) -> Iterator[Line]:
         for limit in verdict.limits:
             yield from wrapped(plain(limit_words(limit)), width, None, "    ", "  ")
     yield from _kept(report, width)
-    for text in (searched(report), *report.notes, _LEGEND):
+    for text in filter(None, (searched(report), front_words(report), *report.notes, _LEGEND)):
         yield from wrapped(plain(text), width, QUIET)
 
 
@@ -235,7 +254,7 @@ def table_head(report: SearchReport) -> tuple[str, ...]:
 
 def _row(row: SearchRow, report: SearchReport) -> GridRow:
     several = len({each.backend for each in report.rows}) > 1
-    name = f"{row.backend} {row.precision}" if several else str(row.precision)
+    name = f"{row.backend} {row.label}" if several else row.label
     label = f"{'*' if row.front else ' '} {name}"
     if row.p50_ns is None:
         return GridRow(label, text=plain(row.reason or row.status), style=QUIET)
@@ -299,7 +318,7 @@ def _family_lines(family: Family, width: int) -> Iterator[Line]:
     if best is None:
         yield from wrapped("nothing was measured: give more --budget", width, WORSE)
         return
-    told = f"deploy {best.model}, {best.row.backend} {best.row.precision}"
+    told = f"deploy {best.model}, {best.row.backend} {best.row.label}"
     yield from wrapped(plain(told), width, DEPLOY)
     for name, why_dropped in family.dropped.items():
         yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
@@ -327,7 +346,7 @@ def _offer(offer: Offer, rewarded: bool, best: bool) -> GridRow:
         *([UNKNOWN if row.reward is None else quantity(row.reward, "1")] if rewarded else []),
         STANDING_WORDS[row.standing],
     )
-    label = f"{'*' if offer.front else ' '} {offer.model} {row.backend} {row.precision}"
+    label = f"{'*' if offer.front else ' '} {offer.model} {row.backend} {row.label}"
     return GridRow(plain(label), cells, style=DEPLOY if best else _STYLES[row.standing])
 
 

@@ -18,7 +18,7 @@ from edgebench.models.precision_map import CalibrationSpec, keep_map
 from edgebench.operator_times import OperatorTime, Profile
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
-from edgebench.search import explore, group_costs, judge, sessions, verify
+from edgebench.search import explore, group_costs, item_cache, judge, sessions, verify
 from edgebench.search.item_cache import remembering
 from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
 from edgebench.search.sessions import times_in_turns
@@ -179,6 +179,39 @@ def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: Prepare
     assert verdict.limits[0].value <= 1.0
 
 
+def test_other_backends_answer_for_themselves(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def infer_by(runtime: Any, path: Path, precision: str) -> Any:
+        asked.append((runtime.backend, precision))
+        session = sessions.open_session(load_model(path), 1)
+        return sessions.infer_with(session)
+
+    monkeypatch.setattr(sessions, "infer_by", infer_by)
+    wanted = VerifyJob(
+        prepare=job,
+        demands=[Demand(metric="agreement", limit=0.5, better="higher")],
+        precisions=["bf16"],
+        backend="openvino",
+        confidence=0.95,
+        threads=1,
+        time_s=5.0,
+    )
+    assert verify.verify(wanted, lambda step: None).verdicts[0].held
+    assert sorted(asked) == [("openvino", "bf16"), ("openvino", "fp32")]
+
+
+def test_a_backend_computes_in_the_precision_that_is_asked_for(job: PrepareJob) -> None:
+    pytest.importorskip("openvino")
+    runtime = sessions.RuntimeChoice("openvino", {"threads": 1})
+    [item] = [{"image": np.ones((1, 3, 8, 8), np.float32)}]
+    [exact] = sessions.infer_by(runtime, Path(job.source), "fp32")([item])
+    [known] = sessions.infer_with(sessions.open_session(load_model(Path(job.source)), 1))([item])
+    assert sessions.output_error([exact], [known]) < 1e-4
+
+
 def test_answers_are_what_a_task_scores_and_the_task_stays_as_it_was(job: PrepareJob) -> None:
     task = Agreement(TaskContext(model=Path(job.source), options={"items": 10}))
 
@@ -207,6 +240,34 @@ def test_items_are_made_once(job: PrepareJob) -> None:
     first = task.evaluate(infer)
     assert task.evaluate(infer) == first
     assert len(made) == 10
+
+
+def test_all_draws_share_the_room_for_their_items(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_cache, "MAX_KEPT_BYTES", 8 * 4 * 192)  # raw and input of four items
+    made = []
+
+    class Counting(Agreement):
+        def preprocess(self, raw: Any) -> dict[str, Any]:
+            made.append(1)
+            return super().preprocess(raw)
+
+    room = item_cache.Kept()
+    context = TaskContext(model=Path(job.source), options={"items": 3})
+    first, second = (remembering(Counting(context), room) for _ in range(2))
+
+    def infer(items: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"logits": item["image"].reshape(-1)[:5]} for item in items]
+
+    counts = []
+    for task in (first, second, first, second):
+        before = len(made)
+        task.evaluate(infer)
+        counts.append(len(made) - before)
+    assert counts[:3] == [3, 3, 0]
+    assert counts[3] > 0  # there was no room for all of them
+    assert room.bytes <= item_cache.MAX_KEPT_BYTES + 2 * 4 * 192
 
 
 def test_times_are_of_the_caller_alone_and_in_turns() -> None:

@@ -274,7 +274,7 @@ def test_what_was_explored_is_taken_up_again(searching: Searching) -> None:
         ({"names": ()}, "a search is of one workload"),
         ({"names": ("file-typing", "text-recognition")}, "a search is of one workload"),
         ({"sets": ("precision=fp32",)}, "the search chooses the precision"),
-        ({"sets": ("threads=1,2",)}, "a search is of one setting of it"),
+        ({"sets": ("batch=1,8",)}, "a search is of one batch"),
         ({"names": ("smollm2-chat",)}, "generates text"),
         ({"require": ("accuracy<=0.5",)}, "of accuracy more is better"),
         ({"require": ("speed>=2",)}, "no metric 'speed'"),
@@ -470,3 +470,57 @@ def test_measured_are_the_fastest_that_hold_and_maps_far_apart_on_the_front() ->
     assert len(measured_maps(exploration(*sized), 40)) == len(every)
     assert measured_maps(exploration(), 6) == []
     assert len(measured_maps(exploration(fastest), 6)) == 1
+
+
+def test_short_floats_are_measured_where_a_backend_computes_in_them(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Scalar]] = []
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    real = made.measure
+
+    def measured(options: Options, start: running.Start, voice: Any) -> running.Outcome:
+        asked.append(list(parse_sets(options.sets)["precision"]))
+        return real(options, start, voice)
+
+    monkeypatch.setattr(made, "measure", measured)
+    monkeypatch.setattr(made, "record", lambda precision: Made.record(made, "fp32"))
+    for backends in ("ort", "ort,openvino"):
+        searching(made, backends=backends)
+    assert "bf16" not in asked[0]
+    assert {"fp32", "bf16", "fp16", GOOD.map.precision} <= set(asked[1])
+
+
+def test_every_setting_that_is_asked_for_is_measured_and_the_fastest_of_all_is_chosen(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(exploration(FAST, GOOD), [verdict(FAST.map.precision, shown=True)])
+    asked: dict[str, Any] = {}
+
+    def measured(options: Options, start: running.Start, voice: Any) -> running.Outcome:
+        asked.update(parse_sets(options.sets))
+        outcome = Made.measure(made, options, start, voice)
+        return running.Outcome([*outcome.records, *map(on_two, outcome.records)], outcome.file)
+
+    def on_two(one: Record) -> Record:
+        precision = one.cell.variant["precision"]
+        times = {"fp32": 4.0, FAST.map.precision: 1.8, GOOD.map.precision: 2.2}
+        variant: dict[str, Scalar] = {**one.cell.variant, "threads": 2}
+        return record(
+            variant, workload="file-typing", p50=times.get(str(precision), 3.9) * 1e6,
+            quality=one.quality, seed=len(str(precision)), effective=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(made, "measure", measured)
+    report, _ = searching(made, sets=("threads=1,2",))
+    assert asked["threads"] == [1, 2]
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == FAST.map.precision
+    assert report.deployment.settings == ["threads=2"]
+    told = made.jobs[1].precisions
+    assert len(told) == len(set(told))
+    text = " ".join(lines_of(report, 200))
+    assert f"deploy ort {FAST.map.precision} threads=2: " in text
+    assert "--set threads=2" in text
+    assert "--set threads=1" not in text

@@ -23,7 +23,13 @@ from edgebench.search.search_messages import Demand, Verification
 from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg
 from edgebench.search.search_report import SearchReport
 from edgebench.search.search_summary import summary_of
-from edgebench.search.search_text import explain_command, lines_of, run_command, told_groups
+from edgebench.search.search_text import (
+    explain_command,
+    front_words,
+    lines_of,
+    run_command,
+    told_groups,
+)
 from edgebench.search.verify import _Draw, _Verifier
 from tests.records import record
 from tests.search.made_search import made_search, without_answers
@@ -228,3 +234,16 @@ def test_report_command_finds_the_search_beside_the_results(tmp_path: Path) -> N
         done = CliRunner().invoke(cli, ["report", str(elsewhere), "-o", str(out), *more])
         assert done.exit_code == 0, done.stderr
         assert ('id="search-precision"' in out.read_text()) is there
+
+
+def test_a_front_of_few_points_is_explained() -> None:
+    report = made_search()
+    rows = [msgspec.structs.replace(row, front=True) for row in report.rows]
+    assert front_words(msgspec.structs.replace(report, rows=rows)).startswith("front: ")
+    one = [msgspec.structs.replace(row, front=number == 0) for number, row in enumerate(rows)]
+    text = front_words(msgspec.structs.replace(report, rows=one))
+    assert f"nothing measured beats {one[0].backend} {one[0].precision}" in text
+    two = [msgspec.structs.replace(row, front=number < 2) for number, row in enumerate(rows)]
+    text = front_words(msgspec.structs.replace(report, rows=two))
+    assert f"2 of {len(rows)} measured deployments: one of them beats each other one" in text
+    assert text in " ".join(lines_of(msgspec.structs.replace(report, rows=two), 400))
