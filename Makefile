@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-nncf test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -63,6 +63,10 @@ test-tensorrt-rtx-part: $(VENV)/.tensorrt-rtx
 test-openvino-ep: $(VENV)/.openvino-ep
 	grep -q GenuineIntel /proc/cpuinfo || command -v qemu-x86_64-static >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y qemu-user-static; }
 	$(BIN)/pytest tests/backends/test_openvino_ep.py
+
+# NNCF's accuracy control as a source of maps. No part of CI: with SciPy and scikit-learn it takes 250 MB.
+test-nncf: $(VENV)/.nncf
+	$(BIN)/pytest tests/search/test_nncf.py
 
 # ExecuTorch on programs that torch exports. No part of CI: with torch it takes 6 GB.
 test-executorch: $(VENV)/.executorch
@@ -232,6 +236,10 @@ $(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.openvino-ep: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino-ep]'
+	touch $@
+
+$(VENV)/.nncf: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,nncf]'
 	touch $@
 
 $(VENV)/.executorch: pyproject.toml | $(VENV)/bin/python

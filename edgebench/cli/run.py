@@ -1,4 +1,4 @@
-"""`edgebench run`: from options to measurements (`edgebench.api.running`) and the table."""
+"""`edgebench run`: from options to measurements (`edgebench.api.run_request`) and the table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.analysis.table_types import Table
-    from edgebench.api.running import Outcome
+    from edgebench.api.run_request import Outcome
     from edgebench.record import Record
 
 
@@ -220,7 +220,7 @@ def command(context: click.Context, /, **params: Any) -> int:
     from edgebench.api import run_resume
     from edgebench.api.progress_output import to_stderr
     from edgebench.api.run_options import resolved
-    from edgebench.api.running import Start, measure
+    from edgebench.api.run_request import Start, measure
 
     started_s = time.monotonic()
     options = resolved(params)

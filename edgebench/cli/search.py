@@ -26,7 +26,7 @@ from edgebench.processes.signals import ended_by
 from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
-    from edgebench.api.running import Outcome
+    from edgebench.api.run_request import Outcome
     from edgebench.search.search_report import SearchReport
 
 #: Time of a search where nobody says another.
@@ -100,6 +100,12 @@ KEPT = ".json"  # a search that was kept
     show_default=True,
     metavar="SHARE",
     help="Stop measuring a map when half of its 95% interval is this small.",
+)
+@click.option(
+    "--via",
+    multiple=True,
+    type=click.Choice(["nncf"]),
+    help="Also ask NNCF's accuracy control for a map, and measure it like the others.",
 )
 @memory_limit_option
 @seed_option("cells")

@@ -30,12 +30,11 @@ from edgebench.analysis.per_row.rate_search import (
     search_reasons,
 )
 from edgebench.calibration import Calibration
-from edgebench.definitions.synthetic_load import is_load, parse_companion
+from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
 from edgebench.measure.cool_down import CoolDown
-from edgebench.measure.extra_rounds import open_cells
 from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
@@ -46,6 +45,7 @@ from edgebench.measure.state_monitor import (
     allowing_heat,
     postflight,
 )
+from edgebench.measure.stopping_rule import open_cells
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
 from edgebench.processes import signals
@@ -639,10 +639,8 @@ class Runner:
         )
         took_s = self._means.clock() - begin_s  # idle and markers around the worker included
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
-        if first:
-            overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
         if replicate.samples_ns:  # what was refused or died tells nothing of the others
-            self._overheads_s["first" if first else "rest"].append(overhead_s)
+            self._learn_overhead(target, overhead_s, first)
         self._measured += 1
         entry = JournalEntry(
             cell=target.cell.id,
@@ -653,7 +651,18 @@ class Runner:
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
-        if self._settings.first_window_s is not None and index == 0:
+        self._tell(target, replicate)
+
+    def _learn_overhead(self, target: Target, overhead_s: float, first: bool) -> None:
+        """What a process took beyond its window; of a first one as a share of what was guessed for it."""
+        if first:
+            self._overheads_s["first"].append(overhead_s / (target.first_s or OVERHEAD_FIRST_S))
+        else:
+            self._overheads_s["rest"].append(overhead_s)
+
+    def _tell(self, target: Target, replicate: Replicate) -> None:
+        """Tells the watcher of a replicate. Raises DeviceStateError where `strict` allows no such state."""
+        if self._settings.first_window_s is not None and len(target.entries) == 1:
             self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
             again = reruns.due(target.taken, self._settings.reruns) is not None

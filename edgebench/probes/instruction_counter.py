@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from edgebench.words import fact_words
+
 HARDWARE, SOFTWARE = 0, 1  # kinds of events
 INSTRUCTIONS, TASK_CLOCK = 1, 1  # the event of each kind that is counted here, or in tests
 _SYSTEM_CALL: Final = {"x86_64": 298, "aarch64": 241, "armv7l": 364, "riscv64": 241}
@@ -57,9 +59,9 @@ class Counter:
         """What it counted since. A counter that others took away for a part of the time tells nothing sure."""
         end = self.look()
         if begin is None or end is None:
-            return Count(None, self.unknown or "the kernel's counter cannot be read")
+            return Count(None, self.unknown or fact_words.COUNTER_UNREADABLE)
         if end.wanted_ns - begin.wanted_ns != end.counted_ns - begin.counted_ns:
-            return Count(None, "the kernel's counter was not counting all the time")
+            return Count(None, fact_words.COUNTED_IN_PART)
         return Count(end.value - begin.value)
 
 
@@ -67,9 +69,7 @@ def open_counter(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Counter:
     """Begins to count this process and the threads that it will start."""
     number = _SYSTEM_CALL.get(platform.machine())
     if platform.system() != "Linux" or number is None:
-        return Counter(
-            None, "edgebench counts instructions on Linux alone, on x86-64, Arm and RISC-V"
-        )
+        return Counter(None, fact_words.NOT_COUNTED_HERE)
     flags = _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
     words = struct.pack("IIQQQQQ", kind, _SIZE, event, 0, 0, _TIMES, flags).ljust(_SIZE, b"\0")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -83,10 +83,10 @@ def open_counter(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Counter:
 
 def _why_not(number: int) -> str:
     if number in (1, 13):  # EPERM, EACCES
-        return "the kernel allows no counter (kernel.perf_event_paranoid, or the container's rules)"
+        return fact_words.COUNTER_FORBIDDEN
     if number in (2, 19, 95):  # ENOENT, ENODEV, EOPNOTSUPP
-        return "the processor, or the virtual machine, offers the kernel no counter of instructions"
-    return f"the kernel refuses a counter of instructions: {os.strerror(number)}"
+        return fact_words.COUNTER_MISSING
+    return fact_words.counter_refused(os.strerror(number))
 
 
 _OPENED: list[Counter] = []
@@ -100,4 +100,4 @@ def begin() -> None:
 
 def current() -> Counter:
     """This process's counter."""
-    return _OPENED[0] if _OPENED else Counter(None, "no counter was begun in this process")
+    return _OPENED[0] if _OPENED else Counter(None, fact_words.COUNTER_NOT_BEGUN)

@@ -61,21 +61,15 @@ def p99_cell(row: Row) -> str:
 
 
 def first_token_cell(row: Row) -> str:
-    answer = row.generate
-    return (
-        measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
-        if answer
-        else UNKNOWN
-    )
+    if (answer := row.generate) is None:
+        return UNKNOWN
+    return measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
 
 
 def next_token_cell(row: Row) -> str:
-    answer = row.generate
-    return (
-        measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
-        if answer
-        else UNKNOWN
-    )
+    if (answer := row.generate) is None:
+        return UNKNOWN
+    return measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
 
 
 def token_rate_cell(row: Row) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
-from edgebench.search.candidates import Judged, between, drafts
+from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.journal import journal_at, write_file
 from edgebench.search.judge import TUNED, TUNING_DRAW, Explorer, Judge, calibration_name
@@ -29,6 +29,8 @@ from edgebench.search.tradeoff import Choice
 from edgebench.words.search_words import few_items
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from edgebench.models.quantize import Ranges
     from edgebench.task import Task
 
@@ -244,9 +246,48 @@ def _candidates(
         if further is None:
             break
         found.append(judge.candidate(further))
+    if "nncf" in it.job.via:
+        found += [judge.candidate(draft) for draft in _nncf_drafts(it, fp32[1])]
     found += judge.at_run_time(found)
     found += judge.in_blocks()
     return judge.refined(judge.timed(found))
+
+
+class _OutOfTimeError(Exception):
+    """NNCF knows no budget: this ends it."""
+
+
+def _nncf_drafts(it: Explorer, fp32_tuning: Mapping[str, float]) -> list[Draft]:
+    """The map that NNCF's accuracy control chooses on tuning items by the first limit; none where it finds none."""
+    from edgebench.models.nncf_scope import nncf_scope
+
+    demand = next(iter(resolved(it.job.demands, fp32_tuning)), None)
+    if it.tuning is None or demand is None or demand.metric not in fp32_tuning:
+        it.notes.append("NNCF was not asked: it takes labelled tuning items and a limit")
+        return []
+    task, sign = it.tuning, 1 if demand.better == "higher" else -1
+    most = max(0.0, demand.spare(fp32_tuning[demand.metric]))
+
+    def quality(model: ModelProto) -> float:
+        if it.past(TUNED):
+            raise _OutOfTimeError
+        it.say("NNCF's accuracy control")
+        return sign * task.evaluate(it.infer(it.session(model)))[demand.metric]
+
+    def asked() -> list[str]:
+        return sorted(nncf_scope(it.source.model, it.calibration, quality, most))
+
+    try:
+        names = set(it.journal.once(("nncf", demand.metric, f"{most:.9g}"), list[str], asked))
+    except _OutOfTimeError:
+        it.notes.append("NNCF's accuracy control did not end in the time for exploring")
+        return []
+    units = it.source.units
+    groups = [unit.name for unit in units.groups if names.intersection(unit.nodes)]
+    if not groups:
+        it.notes.append("NNCF's accuracy control leaves nothing in int8")
+        return []
+    return [Draft(units.joined(groups, JOINERS), "NNCF")]
 
 
 def main() -> int:

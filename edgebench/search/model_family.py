@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgebench.api.running import Voice
+from edgebench.api.run_request import Voice
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.time_budget import Budget
 from edgebench.search.run_search import Found, Search, SearchRequest, begun, explored, finished

@@ -20,14 +20,15 @@ from edgebench import assets, registry
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
-from edgebench.api.progress import clock
 from edgebench.api.run_options import Options, resolved, workloads_of
-from edgebench.api.running import Outcome, Start, Voice, measure
+from edgebench.api.run_progress import clock
+from edgebench.api.run_request import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.workload import PARITY_METRIC, Workload
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.measure.targets import fetch_assets, prepare_job
+from edgebench.measure.prepare_targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
+from edgebench.models.nncf_scope import require_nncf
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
 from edgebench.models.quantization_recipes import recipes_for
 from edgebench.planning.cells import DEFAULT_BACKEND, Cell, plan
@@ -96,6 +97,7 @@ class SearchRequest:
     require: Sequence[str] = ()
     reward: Reward | None = None  # what is to be most, in the place of the speed
     confidence: float = CONFIDENCE
+    via: Sequence[str] = ()  # further sources of maps
 
 
 @dataclass
@@ -169,6 +171,8 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
             "a search is of one workload or one --model", "name one: edgebench search file-typing"
         )
     assert options.settings.budget_s is not None
+    if params["via"]:
+        require_nncf()
     return SearchRequest(
         options,
         options.settings.budget_s,
@@ -179,6 +183,7 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
         params["require"],
         None if params["maximize"] is None else parse_reward(params["maximize"]),
         confidence_of(params["confidence"]),
+        params["via"],
     )
 
 
@@ -294,6 +299,7 @@ def _explore_job(it: Search) -> ExploreJob:
         threads=it.threads,
         points=it.request.points,
         confidence=it.request.confidence,
+        via=list(it.request.via),
         time_s=EXPLORING * it.request.budget_s,
         state="",
     )

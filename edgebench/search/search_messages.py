@@ -39,6 +39,7 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     points: int  # candidates at most
     confidence: float = 0.95
+    via: list[str] = []  # further sources of maps: "nncf"
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
     resume: bool = False  # what the journal kept is not measured again

@@ -368,6 +368,10 @@ def _groups(report: SearchReport, look: Look) -> _Part:
 
 def _told(report: SearchReport) -> str:
     told = "Groups in the order of the network, each as wide as its time in fp32"
+    if count := len(report.exploration.recurrent):
+        told += (
+            f" ({count} recurrent layer{'s are' if count > 1 else ' is'} not drawn: no static int8)"
+        )
     if report.explained is None:
         return f"{told}; no map is offered, so none is drawn"
     whose = "the choice" if _is_choice(report) else "which is not offered"

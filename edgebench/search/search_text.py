@@ -132,7 +132,16 @@ def why(report: SearchReport) -> str:
     if report.deployment is None or report.deployment.precision != report.explained:
         text = f"in {report.explained}, which is not offered, {text}"
     slower = sum(group.gain_us <= 0 for group in kept)
-    return f"{text}; {slower} of them are no faster in int8" if slower else text
+    if not slower:
+        return text
+    which = (
+        "it is"
+        if len(kept) == 1
+        else "they are"
+        if slower == len(kept)
+        else f"{slower} of them are"
+    )
+    return f"{text}; {which} no faster in int8"
 
 
 def group_words(group: FloatGroup) -> str:

@@ -102,12 +102,11 @@ def few_samples(needed: int, count: int, of: str = "samples") -> str:
     return f"needs {needed} {of}, there are {count}"
 
 
-def few_replicates(count: int) -> str:
-    return f"an interval needs 2 replicates, there are {count}"
-
-
-def few_long_replicates(count: int) -> str:
-    return f"an interval needs 2 replicates with enough samples, there are {count}"
+def few_replicates(count: int, *, long: bool = False) -> str:
+    """`long`: of those with enough samples for a percentile."""
+    return (
+        f"an interval needs 2 replicates{' with enough samples' if long else ''}, there are {count}"
+    )
 
 
 def unknown(name: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgebench.analysis.table import build_table
-from edgebench.definitions.synthetic_load import parse_companion
+from edgebench.definitions.companion_load import parse_companion
 from edgebench.errors import UsageError
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.replicate.company_blocks import (

@@ -106,6 +106,8 @@ def test_a_network_is_explored_and_its_maps_verified(job: PrepareJob) -> None:
     assert verdict.safe
     [limit] = verdict.limits
     assert limit.fp32 == 1.0
+    assert limit.low is not None
+    assert limit.high is not None
     assert limit.low <= limit.change <= limit.high
 
 
@@ -119,6 +121,45 @@ def test_a_floor_above_fp32_itself_is_told(job: PrepareJob) -> None:
         UnsupportedError, match=r"fp32 itself has agreement 1, beyond the limit 1\.1"
     ):
         explore.explored_by_any(exploring(job, floor=1.1), lambda step: None)
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_too_few_labelled_items_are_told(job: PrepareJob) -> None:
+    few = msgspec.structs.replace(job, options={"items": 4})
+    with pytest.raises(UnsupportedError, match="4 independent labelled items"):
+        explore.explored_by_any(exploring(few), lambda step: None)
+    some = msgspec.structs.replace(job, options={"items": 10})
+    found = explore.explored_by_any(exploring(some, floor=0.99), lambda step: None)
+    [note] = [note for note in found.notes if "test items are few" in note]
+    assert note == (
+        "90 test items are few for agreement: even where no answer changes, a change of 0.0333 is plausible at a "
+        "confidence of 0.95, and fp32 leaves 0.01"
+    )
+    enough = explore.explored_by_any(exploring(some, floor=0.9), lambda step: None)
+    assert not any("are few" in note for note in enough.notes)
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_the_choice_of_nncf_is_one_map_more(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def scope(model: Any, calibration: Any, quality: Any, max_drop: float) -> set[str]:
+        asked.extend([quality(model), max_drop])
+        return {"Conv_0"}
+
+    monkeypatch.setattr("edgebench.models.nncf_scope.nncf_scope", scope)
+    wanted = msgspec.structs.replace(exploring(job), via=["nncf"])
+    found = explore.explored_by_any(wanted, lambda step: None)
+    assert asked == [1.0, 0.5], "the metric of the model, and what fp32 leaves above the limit"
+    [mine] = [each for each in found.candidates if each.origin == "NNCF"]
+    assert mine.map.quantized == {"Conv_0"}
+
+    monkeypatch.setattr(explore, "TUNED", 0.0)  # the time is over at once
+    late = msgspec.structs.replace(wanted, state=wanted.state.replace("state", "late"))
+    notes = explore.explored_by_any(late, lambda step: None).notes
+    assert "NNCF's accuracy control did not end in the time for exploring" in notes
 
 
 def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: PrepareJob) -> None:

@@ -143,7 +143,7 @@ def test_a_load_that_loadgen_does_not_know_is_one_clear_error(
 ) -> None:
     import edgebench
 
-    monkeypatch.setattr("edgebench.api.running.installed_version", lambda _: "6.0.17")
+    monkeypatch.setattr("edgebench.api.run_request.installed_version", lambda _: "6.0.17")
     with pytest.raises(UsageError, match=message):
         edgebench.run(
             "tabular-digits",
@@ -158,7 +158,7 @@ def test_a_load_that_loadgen_does_not_know_is_one_clear_error(
 def test_without_loadgen_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import edgebench
 
-    monkeypatch.setattr("edgebench.api.running.installed_version", lambda _: None)
+    monkeypatch.setattr("edgebench.api.run_request.installed_version", lambda _: None)
     with pytest.raises(UsageError, match="needs mlcommons-loadgen") as caught:
         edgebench.run("tabular-digits", backends="null", loadgen=True, out=None)
     assert "no wheel for Linux aarch64" in caught.value.fix

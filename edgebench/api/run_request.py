@@ -23,7 +23,7 @@ from edgebench.api import run_resume
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
-from edgebench.definitions.synthetic_load import is_load
+from edgebench.definitions.companion_load import is_load
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
@@ -215,7 +215,7 @@ def _machine(options: Options) -> _Machine:
 def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voice) -> list[Target]:
     """Returns what to measure, after the files that it needs were fetched, which no budget counts."""
     from edgebench import assets
-    from edgebench.measure.targets import fetch_assets, make_targets
+    from edgebench.measure.prepare_targets import fetch_assets, make_targets
 
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets(cells, progress)

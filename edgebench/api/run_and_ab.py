@@ -20,7 +20,7 @@ from edgebench.api.loading import loaded
 from edgebench.api.progress_output import Telling, voice_of
 from edgebench.api.results import Names, Results, preferences, without_gc
 from edgebench.api.run_options import resolved
-from edgebench.api.running import Outcome, Start, measure
+from edgebench.api.run_request import Outcome, Start, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
