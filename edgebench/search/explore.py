@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ MAX_DRAWS = 8
 PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end; what follows is tried, timed and refined.
 PROFILED, DAMAGED = 0.25, 0.6
+#: And where most of the time, by this share, goes into matrix products: quantising them at run time needs no damages.
+DAMAGED_OF_PRODUCTS, MOSTLY = 0.35, 0.5
 #: Methods that keep histograms take so many times as long as the lowest and highest values.
 HISTOGRAM_FACTOR = 5.0
 #: Candidates that are built however little time there is.
@@ -147,10 +150,11 @@ def _with_damages(
 ) -> list[UnitFacts]:
     """The damage of each group alone; of joiners, of all of one operator together, in equal shares."""
     damages: dict[str, float] = {}
+    end = DAMAGED_OF_PRODUCTS if _mostly_products(it, facts) else DAMAGED
     groups = [fact.name for fact in facts if not fact.joiner]
     for number, name in enumerate(sorted(groups, key=_gain(facts), reverse=True)):
         it.say(f"damage of group {number + 1} of {len(groups)}")
-        if damages and it.past(DAMAGED):
+        if damages and it.past(end):
             it.notes.append(
                 f"the damage of {len(groups) - number} groups was not measured for want of time: "
                 "they count as the worst"
@@ -162,7 +166,7 @@ def _with_damages(
         if fact.joiner:
             kinds.setdefault(fact.op, []).append(fact.name)
     for op, names in kinds.items():
-        if it.past(DAMAGED):
+        if it.past(end):
             break
         it.say(f"damage of {len(names)} x {op}")
         together = it.damage_of(ranges, names, spec)
@@ -236,10 +240,13 @@ def _candidates(
 
     tradeoff = tradeoff_of(facts, it.source.units.edges)
     judge = Judge(it, spec, ranges, tradeoff, fp32)
-    found: list[Candidate] = []
-    for draft in drafts(tradeoff, everything(it), it.job.points):
-        if len(found) < MIN_DRAFTS or not it.past(TUNED):
-            found.append(judge.candidate(draft))
+    proposed = drafts(tradeoff, everything(it), it.job.points)
+    products_first = _mostly_products(it, facts)
+    sure = 1 if products_first else MIN_DRAFTS
+    found = [judge.candidate(draft) for draft in islice(proposed, sure)]
+    if products_first:
+        found += [*judge.at_run_time(found), *judge.in_blocks()]
+    found += [judge.candidate(draft) for draft in proposed if not it.past(TUNED)]
     for _step in range(MAX_STEPS):
         judged = [Judged(each.map.quantized, each.spare) for each in found]
         further = None if it.past(TUNED) else between(tradeoff, judged)
@@ -248,9 +255,16 @@ def _candidates(
         found.append(judge.candidate(further))
     if "nncf" in it.job.via:
         found += [judge.candidate(draft) for draft in _nncf_drafts(it, fp32[1])]
-    found += judge.at_run_time(found)
-    found += judge.in_blocks()
+    if not products_first:
+        found += [*judge.at_run_time(found), *judge.in_blocks()]
     return judge.refined(judge.timed(found))
+
+
+def _mostly_products(it: Explorer, facts: Sequence[UnitFacts]) -> bool:
+    """Whether most of the time goes into what can be quantised at run time: that is tried first then."""
+    products = {unit.name for unit in it.source.units.products}
+    whole = sum(fact.fp32_us for fact in facts)
+    return sum(fact.fp32_us for fact in facts if fact.name in products) > MOSTLY * whole
 
 
 class _OutOfTimeError(Exception):

@@ -20,7 +20,7 @@ from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
 from edgebench.search import explore, group_costs, item_cache, judge, sessions, verify
 from edgebench.search.item_cache import remembering
-from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
+from edgebench.search.search_messages import Demand, ExploreJob, UnitFacts, VerifyJob
 from edgebench.search.sessions import times_in_turns
 from edgebench.task import TaskContext
 from tests import onnx_models as models
@@ -426,3 +426,28 @@ def test_draws_of_the_same_sources_are_tested_on_and_never_tuned_on(job: Prepare
     [verdict] = told.verdicts
     assert verdict.items > 60 or not verdict.held
     assert "the same pictures again" in verdict.tested_on or not verdict.held
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_where_products_take_most_of_the_time_they_are_quantised_at_run_time_first(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = explore.explored_by_any(exploring(job), lambda step: None)
+    assert [each.map.dynamic for each in found.candidates if each.map.dynamic]
+
+    def timed(it: Any, ranges: Any) -> list[UnitFacts]:
+        return [
+            UnitFacts(name=unit.name, op=unit.op, joiner=False, fp32_us=us, int8_us=1.0, timed=True)
+            for unit, us in zip(it.source.units.units, (10.0, 90.0), strict=True)
+        ]
+
+    monkeypatch.setattr(explore, "_timed", timed)
+    monkeypatch.setattr(explore, "DAMAGED_OF_PRODUCTS", -1.0)  # there is no time for more than one
+    steps: list[str] = []
+    found = explore.explored_by_any(exploring(job), steps.append)
+    assert [unit.damage is not None for unit in found.units] == [False, True]
+    parts = [step for step in steps if step.startswith("quality of a map")]
+    assert parts[:2] == [
+        "quality of a map with 2 parts in int8",
+        "quality of a map with 0 parts in int8",
+    ]
