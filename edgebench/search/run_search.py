@@ -380,7 +380,8 @@ def _baselines(it: Search) -> list[str]:
 
 
 def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
-    """As many precisions as there is time for, each on every backend and setting: fp32, the first maps, the usual variants, then the other maps."""
+    """As many precisions as there is time for, each on every backend and setting: fp32, the first maps, the usual
+    variants, then the other maps."""
     base, *usual = _baselines(it)
     first = [base, *maps[:2], *usual, *maps[2:]]
     cells = prod(len(values) for values in parse_sets(_asked_settings(it)).values())
