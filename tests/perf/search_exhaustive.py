@@ -35,7 +35,9 @@ SECONDS_EACH = 0.5
 
 def job_of(name: str, folder: Path) -> ExploreJob:
     params = {**DEFAULTS, "names": (name,), "budget": "300s", "points": 6, "resume": False}
-    request = request_of({**params, "require": (), "maximize": None, "confidence": 0.95}, [])
+    request = request_of(
+        {**params, "require": (), "maximize": None, "confidence": 0.95, "via": ()}, []
+    )
     [workload] = workloads_of(request.options)
     cell = fp32_cell(request.options, workload)
     paths = fetch_assets([cell]).paths
