@@ -381,14 +381,8 @@ def test_models_without_labels_are_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind = SimpleNamespace(required=SimpleNamespace(demands=[]))
-    blind.request = run_search.SearchRequest(
-        SimpleNamespace(model="a.onnx"),
-        9.0,
-        6,
-        tmp_path,
-        False,
-        [],  # type: ignore[arg-type]
-    )
+    options: Any = SimpleNamespace(model="a.onnx")
+    blind.request = run_search.SearchRequest(options, 9.0, 6, tmp_path, False, [])
     monkeypatch.setattr(model_family, "begun", lambda request, voice, budget: blind)
     with pytest.raises(UsageError, match=r"^nothing tells which model is better"):
         model_family.search_family(
