@@ -24,7 +24,7 @@ from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.search import explore as exploring
 from edgebench.search.candidates import Draft
 from edgebench.search.group_costs import tradeoff_of
-from edgebench.search.judge import Judge
+from edgebench.search.judge import Explorer, Judge
 from edgebench.search.requirements import requirements_of
 from edgebench.search.run_search import CALIBRATIONS, fp32_cell, request_of
 from edgebench.search.search_messages import Candidate, ExploreJob
@@ -54,7 +54,7 @@ def job_of(name: str, folder: Path) -> ExploreJob:
     )
 
 
-def every_map(it: exploring.Explorer) -> Iterator[Draft]:
+def every_map(it: Explorer) -> Iterator[Draft]:
     units = it.source.units
     recurrent = {unit.name for unit in units.recurrent}
     names = [*(unit.name for unit in units.groups), *recurrent]
@@ -96,7 +96,7 @@ def compared(name: str, folder: Path) -> str:
     )
 
 
-def past(it: exploring.Explorer) -> Callable[[], bool]:
+def past(it: Explorer) -> Callable[[], bool]:
     end_s = it.clock() + 2 * SECONDS_EACH
     return lambda: it.clock() > end_s
 

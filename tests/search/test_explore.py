@@ -367,13 +367,13 @@ def test_a_stopped_exploration_goes_on_where_it_was(
             raise KeyboardInterrupt
 
     measured: list[int] = []
-    real = explore.Explorer._damage_of
+    real = judge.Explorer._damage_of
 
     def counting(it: Any, ranges: Any, names: Any) -> float:
         measured.append(len(names))
         return real(it, ranges, names)
 
-    monkeypatch.setattr(explore.Explorer, "_damage_of", counting)
+    monkeypatch.setattr(judge.Explorer, "_damage_of", counting)
     with pytest.raises(KeyboardInterrupt):
         explore.explored_by_any(exploring(job), stopping)
     assert measured == [2, 2, 1]  # two ways to calibrate, then the first group
