@@ -243,6 +243,11 @@ def test_report_command_finds_the_search_beside_the_results(tmp_path: Path) -> N
     done = CliRunner().invoke(cli, ["report", str(results), "-o", str(out)])
     assert done.exit_code == 0, done.stderr
     assert 'id="search-precision"' in out.read_text()
+    (tmp_path / "x.search.json").write_text("{}")
+    done = CliRunner().invoke(cli, ["report", str(results), "-o", str(out)])
+    assert done.exit_code == 0, "one that another version kept is left out"
+    assert "x.search.json: not a edgebench.search/1 file" in done.stderr
+    keep_search(report, results)
     elsewhere = tmp_path / "alone" / "y.jsonl"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(results.read_bytes())
