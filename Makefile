@@ -144,7 +144,7 @@ why: $(VENV)/.test
 		mv results/explain/$$name.json.tmp results/explain/$$name.json; done
 	$(BIN)/python -m tests.readme
 
-# The searches of docs/search.md as they ran: measured again, kept in results/search, drawn, and the page renewed. Wants a quiet
+# The searches of docs/search.md as they ran: measured again, kept in results/searches, drawn, and the page renewed. Wants a quiet
 # machine, some 20 minutes of two cores. SEARCHED: some of the six.
 SEARCHED ?=
 SEARCH_BUDGET ?= 200s

@@ -1,7 +1,7 @@
 """Keeps the searches that docs/search.md shows, draws them and renews its tables: `python -m tests.kept_searches [FOLDER]`.
 
 FOLDER is where `python -m tests.perf.search_goals --out FOLDER` left its answers; without it those that are kept are drawn
-again. Kept is what the page and a reader need: results/search/WORKLOAD.json (`edgebench search` prints and draws it), and the
+again. Kept is what the page and a reader need: results/searches/WORKLOAD.json (`edgebench search` prints and draws it), and the
 map as a file beside it. `make reference-search` measures and keeps all six.
 
     <!-- begin searches: table -->
@@ -30,7 +30,7 @@ from tests.llm_tables import UNKNOWN, grid
 from tests.perf.search_goals import GOALS
 
 ROOT = Path(__file__).parents[1]
-KEPT, IMAGES, PAGE = ROOT / "results/search", ROOT / "docs/images", ROOT / "docs/search.md"
+KEPT, IMAGES, PAGE = ROOT / "results/searches", ROOT / "docs/images", ROOT / "docs/search.md"
 #: Largest process of each search, bytes: it is no part of a search's own answer.
 PEAKS = KEPT / "peak-bytes.json"
 _BLOCK = re.compile(

@@ -18,6 +18,7 @@ from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.text.plain_text import say
 
 FORMATS = ("html", "md", "png", "svg")
 
@@ -74,7 +75,7 @@ def command(
     from edgebench.explain.kept_explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
-    from edgebench.search.kept_search import kept_searches, read_search
+    from edgebench.search.kept_search import read_search, searches_beside
     from edgebench.search.search_summary import summary_of
 
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
@@ -93,7 +94,7 @@ def command(
         explanations=[read_explanation(path) for path in explanations],
         searches=[
             summary_of(found)
-            for found in map(read_search, searches or kept_searches(files))
+            for found in (map(read_search, searches) if searches else searches_beside(files, say))
             if not workloads or found.workload in workloads
         ],
     )

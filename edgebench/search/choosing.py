@@ -110,7 +110,9 @@ def by_reward(order: Sequence[Row], reward: Reward | None, fp32: Sequence[Row] =
     those that have no more of it than the row of fp32 of their backend."""
     if reward is None:
         return list(order)
-    least = {row.backend: reward_of(row, reward) for row in fp32}
+    least: dict[str, float] = {}
+    for row in fp32:  # of several settings the best
+        least[row.backend] = max(reward_of(row, reward), least.get(row.backend, float("-inf")))
     better = [
         row for row in order if reward_of(row, reward) > least.get(row.backend, float("-inf"))
     ]

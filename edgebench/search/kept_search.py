@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,9 +29,15 @@ def search_file(results: Path) -> Path:
     return results.with_suffix(".search.json")
 
 
-def kept_searches(files: Sequence[Path]) -> list[Path]:
-    """The searches that are kept beside result files."""
-    return [kept for kept in map(search_file, files) if kept.is_file()]
+def searches_beside(files: Sequence[Path], tell: Callable[[str], None]) -> list[SearchReport]:
+    """The searches that are kept beside result files. `tell` hears of those that cannot be read."""
+    found = []
+    for path in filter(Path.is_file, map(search_file, files)):
+        try:
+            found.append(read_search(path))
+        except StoreError as error:
+            tell(f"left out: {error.message}")
+    return found
 
 
 def read_search(path: Path) -> SearchReport:

@@ -46,8 +46,8 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def journal(self) -> str:
-        """The file that keeps what exploring measured, as it goes."""
-        return f"{self.state.removesuffix('.json')}.steps.jsonl"
+        """The file that keeps what exploring measured, as it goes: no `.jsonl`, which result files are."""
+        return f"{self.state.removesuffix('.json')}.steps"
 
 
 class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ def test_an_unnamed_map_is_told() -> None:
 def test_a_folder_that_cannot_be_written_is_told_with_the_way_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     inside = tmp_path / "file" / "search" / "x.json"  # below a file there is no folder
-    journal = journal_at(tmp_path / "x.steps.jsonl", resume=True)
+    journal = journal_at(tmp_path / "x.steps", resume=True)
     journal._path = inside
     for attempt in (
         lambda: write_file(inside, b"{}"),

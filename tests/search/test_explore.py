@@ -22,6 +22,7 @@ from edgebench.search import explore, group_costs, item_cache, judge, sessions, 
 from edgebench.search.item_cache import remembering
 from edgebench.search.search_messages import Demand, ExploreJob, UnitFacts, VerifyJob
 from edgebench.search.sessions import times_in_turns
+from edgebench.store import result_files
 from edgebench.task import TaskContext
 from tests import onnx_models as models
 from tests.search.agreement_task import Agreement
@@ -86,6 +87,7 @@ def test_a_network_is_explored_and_its_maps_verified(job: PrepareJob) -> None:
         sum((unit.damage or 0) ** 2 for unit in found.units) ** 0.5
     )
     assert any(step.startswith("damage of group") for step in steps)
+    assert result_files(Path(job.cache).parent) == [], "what exploring keeps is no file of results"
 
     for each in found.candidates:
         keep_map(each.map, Path(job.cache))

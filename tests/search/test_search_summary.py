@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from edgebench.cli import cli
 from edgebench.errors import ExitCode, StoreError
-from edgebench.report import report_markdown
+from edgebench.record import Record
+from edgebench.report import pictures, report_markdown
 from edgebench.report.build_report import build_report
 from edgebench.report.html_page import render
 from edgebench.report.report_model import Report
@@ -37,12 +38,15 @@ from tests.search.made_search import made_search, without_answers
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def page(report: SearchReport) -> Report:
-    records = [
+def _records(report: SearchReport) -> list[Record]:
+    return [
         record(workload="file-typing", variant={"precision": row.precision}, p50=row.p50_ns or 1.0)
         for row in report.rows
     ]
-    return build_report(records, ["x.jsonl"], searches=[summary_of(report)])
+
+
+def page(report: SearchReport) -> Report:
+    return build_report(_records(report), ["x.jsonl"], searches=[summary_of(report)])
 
 
 def test_kept_search_reads_as_it_was(tmp_path: Path) -> None:
@@ -183,6 +187,18 @@ def test_markdown_tells_the_search() -> None:
     assert "6 groups stay in fp32" in text
 
 
+def test_picture_of_a_report_holds_the_search_below_the_charts() -> None:
+    pytest.importorskip("vl_convert", reason="needs the extra report")
+    report = page(made_search())
+    alone = ElementTree.fromstring(pictures.svg(build_report(_records(made_search()), ["x.jsonl"])))
+    drawn = ElementTree.fromstring(pictures.svg(report))
+    assert float(drawn.get("height", "0")) > float(alone.get("height", "0")) + 500
+    text = pictures.svg(report)
+    assert "var(--" not in text, "a file knows no colours by name"
+    assert "Types of files" in text
+    assert pictures.png(report).startswith(b"\x89PNG")
+
+
 def test_why_tells_the_dearest_groups_and_the_slowest_in_int8() -> None:
     report = made_search(50)
     told = told_groups(report, 5)
@@ -227,6 +243,11 @@ def test_report_command_finds_the_search_beside_the_results(tmp_path: Path) -> N
     done = CliRunner().invoke(cli, ["report", str(results), "-o", str(out)])
     assert done.exit_code == 0, done.stderr
     assert 'id="search-precision"' in out.read_text()
+    (tmp_path / "x.search.json").write_text("{}")
+    done = CliRunner().invoke(cli, ["report", str(results), "-o", str(out)])
+    assert done.exit_code == 0, "one that another version kept is left out"
+    assert "x.search.json: not a edgebench.search/1 file" in done.stderr
+    keep_search(report, results)
     elsewhere = tmp_path / "alone" / "y.jsonl"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(results.read_bytes())
