@@ -61,7 +61,13 @@ def keep(answer: Path) -> None:
     exploration = msgspec.structs.replace(
         report.exploration, candidates=[] if shown is None else [shown]
     )
-    small = msgspec.structs.replace(report, rows=rows, results=None, exploration=exploration)
+    small = msgspec.structs.replace(
+        report,
+        rows=rows,
+        results=None,
+        exploration=exploration,
+        maps_found=len(report.exploration.candidates),
+    )
     text = msgspec.json.format(msgspec.json.encode(small), indent=1)
     (KEPT / f"{report.workload}.json").write_bytes(text + b"\n")
 

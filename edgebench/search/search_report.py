@@ -88,6 +88,7 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     )
     kept_in_fp32: list[FloatGroup]
     exploration: Exploration
+    maps_found: Count | None = None  # by exploring; None: as many as it holds
     maximize: str | None = None  # the reward that decides, in the place of the speed
     results: str | None  # the file of ordinary records
     seconds: float

@@ -190,11 +190,12 @@ def _command(name: str, subject: Sequence[str], map_file: str, settings: Sequenc
 
 def searched(report: SearchReport) -> str:
     found = report.exploration
+    count = len(found.candidates) if report.maps_found is None else report.maps_found
     items = (
         f"{found.tuning_items} tuning items" if found.tuning_items else "no labelled tuning items"
     )
     return (
-        f"searched {report.seconds:.0f} s of {report.budget_s:.0f} s: {len(found.candidates)} maps over "
+        f"searched {report.seconds:.0f} s of {report.budget_s:.0f} s: {count} maps over "
         f"{sum(not unit.joiner for unit in found.units)} groups; {items} ({found.tuned_on}), "
         f"{found.evaluation_items} evaluation items; calibration {found.calibration.method}"
     )

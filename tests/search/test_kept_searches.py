@@ -10,6 +10,7 @@ import pytest
 from edgebench.planning.precision_files import read_map
 from edgebench.search.kept_search import read_search
 from edgebench.search.search_picture import svg
+from edgebench.search.search_text import lines_of
 from tests import kept_searches
 from tests.search.made_search import made_search
 
@@ -40,5 +41,6 @@ def test_a_kept_search_holds_what_is_shown_and_no_path(
     assert "/home" not in (tmp_path / "file-typing.json").read_text()
     assert svg(small) == svg(report)
     assert small.kept_in_fp32 == report.kept_in_fp32
+    assert any("3 maps over 12 groups" in line for line in lines_of(small))
     assert len(small.exploration.candidates) == 1
     assert read_map(tmp_path / "file-typing.yaml") == report.explained_map
