@@ -62,12 +62,8 @@ def keep(answer: Path) -> None:
         report.exploration, candidates=[] if shown is None else [shown]
     )
     small = msgspec.structs.replace(
-        report,
-        rows=rows,
-        results=None,
-        exploration=exploration,
-        maps_found=len(report.exploration.candidates),
-    )
+        report, rows=rows, results=None, exploration=exploration, maps_found=len(report.exploration.candidates)
+    )  # fmt: skip
     text = msgspec.json.format(msgspec.json.encode(small), indent=1)
     (KEPT / f"{report.workload}.json").write_bytes(text + b"\n")
 
