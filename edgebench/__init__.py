@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from edgebench.analysis.pick_report import PickReport
     from edgebench.analysis.table_types import Row, Table
     from edgebench.api.interrupted import Interrupted
-    from edgebench.api.measuring import ABOptions, RunOptions, ab, run
     from edgebench.api.results import Results, read
+    from edgebench.api.run_and_ab import ABOptions, RunOptions, ab, run
     from edgebench.errors import (
         AssetError,
         DeviceStateError,
@@ -54,7 +54,7 @@ __all__ = [
 
 #: Name of the API -> its module, and its name there.
 _PLACES = {
-    "ABOptions": ("edgebench.api.measuring", "ABOptions"),
+    "ABOptions": ("edgebench.api.run_and_ab", "ABOptions"),
     "ABReport": ("edgebench.ab_test.ab_report_types", "GateReport"),
     "AssetError": ("edgebench.errors", "AssetError"),
     "ComparisonReport": ("edgebench.analysis.comparison_report", "ComparisonReport"),
@@ -66,14 +66,14 @@ _PLACES = {
     "PickReport": ("edgebench.analysis.pick_report", "PickReport"),
     "Results": ("edgebench.api.results", "Results"),
     "Row": ("edgebench.analysis.table_types", "Row"),
-    "RunOptions": ("edgebench.api.measuring", "RunOptions"),
+    "RunOptions": ("edgebench.api.run_and_ab", "RunOptions"),
     "SpecError": ("edgebench.errors", "SpecError"),
     "StoreError": ("edgebench.errors", "StoreError"),
     "Table": ("edgebench.analysis.table_types", "Table"),
     "UsageError": ("edgebench.errors", "UsageError"),
-    "ab": ("edgebench.api.measuring", "ab"),
+    "ab": ("edgebench.api.run_and_ab", "ab"),
     "read": ("edgebench.api.results", "read"),
-    "run": ("edgebench.api.measuring", "run"),
+    "run": ("edgebench.api.run_and_ab", "run"),
 }
 
 # In every process, as ONNX Runtime reads it once, when it is imported (edgebench.processes.telemetry).

@@ -49,20 +49,12 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
     if replicate.paced is not None:
         yield from _paced(replicate.paced, samples)
-    if (shapes := replicate.shapes) is not None:
-        yield from _equally_long("shapes", shapes.shapes, shapes.first_ns, shapes.again_ns)  # type: ignore[arg-type]
-        yield from _equally_long("shapes", shapes.changed_ns, shapes.same_ns)
-    if (company := replicate.company) is not None:
-        means = (company.alone_mean_ns, company.company_mean_ns)
-        kept = (company.alone_ns, company.company_ns)
-        yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
-        counts = (company.alone_cpu_ns, company.company_cpu_ns)
-        waits = (company.alone_waited_ns, company.company_waited_ns)
-        for counted in (counts, waits):
-            if any(counted):
-                yield from _equally_long("company", company.alone_mean_ns, *counted)
-        if not all([*company.alone_ns, *company.company_ns]):
-            yield "company", "a block without a query"
+    if replicate.shapes is not None:
+        yield from _shapes(replicate.shapes)
+    if replicate.company is not None:
+        yield from _company(replicate.company)
+    if (loadgen := replicate.loadgen) is not None and loadgen.wait_ns:
+        yield from _equally_long("loadgen", loadgen.wait_ns, loadgen.service_ns)
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)
@@ -78,6 +70,27 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     for place, marker in enumerate(replicate.markers):
         if marker.end_unix_ns < marker.start_unix_ns:
             yield f"markers[{place}].end_unix_ns", "it ends before it starts"
+
+
+def _shapes(shapes: rec.ShapeChanges) -> Iterator[Finding]:
+    yield from _equally_long("shapes", shapes.shapes, shapes.first_ns, shapes.again_ns)  # type: ignore[arg-type]
+    yield from _equally_long("shapes", shapes.changed_ns, shapes.same_ns)
+
+
+def _company(company: rec.Company) -> Iterator[Finding]:
+    means = (company.alone_mean_ns, company.company_mean_ns)
+    kept = (company.alone_ns, company.company_ns)
+    yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
+    counts = (company.alone_cpu_ns, company.company_cpu_ns)
+    waits = (company.alone_waited_ns, company.company_waited_ns)
+    for counted in (counts, waits):
+        if any(counted):
+            yield from _equally_long("company", company.alone_mean_ns, *counted)
+    for counter in company.counters:
+        told = (counter.alone, counter.company)
+        yield from _equally_long("company", company.alone_mean_ns, *told)
+    if not all([*company.alone_ns, *company.company_ns]):
+        yield "company", "a block without a query"
 
 
 def _free_form(field: str, value: object) -> Iterator[Finding]:
@@ -136,7 +149,7 @@ def _without_absent(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
     return filter(None, lists)
 
 
-def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
+def _equally_long(field: str, *lists: Sequence[float]) -> Iterator[Finding]:
     lengths = list(map(len, lists))
     if lengths.count(lengths[0]) != len(lengths):
         lengths_text = ", ".join(map(str, lengths))

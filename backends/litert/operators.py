@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Operator = Callable[[Values, "NodeProto"], None]
 
 _SAME, _VALID = 0, 1  # of the schema's Padding
-_FLOATS = ("float32", "float16")
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -57,11 +57,6 @@ def find(domain: str, name: str, since: int) -> Entry | None:
     return _entries().get((domain, name, since))
 
 
-def known() -> list[tuple[str, str, int]]:
-    """All registered operators, sorted."""
-    return sorted(_entries())
-
-
 @functools.cache
 def _entries() -> dict[tuple[str, str, int], Entry]:
     package = importlib.import_module(f"{__package__}.ops")

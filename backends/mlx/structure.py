@@ -69,10 +69,6 @@ def find(domain: str, operator: str) -> Function | None:
     return _ENTRIES.get((domain, operator))
 
 
-def known() -> list[tuple[str, str]]:
-    return sorted(_ENTRIES)
-
-
 def structural(name: str) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         _ENTRIES["", name] = function

@@ -24,6 +24,7 @@ from edgebench.definitions.variant_matrix import unique
 from edgebench.definitions.workload import PARITY_METRIC, Model, Workload
 from edgebench.errors import UsageError
 from edgebench.measure import cpu_pinning, preparation_process
+from edgebench.measure.prepare_targets import fetch_assets, make_targets
 from edgebench.measure.replicate.quality_checks import (
     MAX_ROUNDING,
     PARITY_LIMIT,
@@ -33,7 +34,6 @@ from edgebench.measure.replicate.quality_checks import (
 )
 from edgebench.measure.runner import MIN_TURN_S, Target
 from edgebench.measure.runner import Settings as CampaignSettings
-from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.measure.time_budget import Budget
 from edgebench.measure.worker_messages import Job
 from edgebench.planning.own_models import workload_for_model
@@ -41,6 +41,7 @@ from edgebench.probes.device_facts import detect
 from edgebench.record import DeviceFacts, Reason
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import say
+from edgebench.words import verdict_words
 
 
 def make_ab_cells(request: Request, cache: Path, budget: Budget | None = None) -> list[ABCell]:
@@ -287,7 +288,7 @@ def canary_of(ab_cells: Sequence[ABCell]) -> list[ABCell]:
         return []
     chosen = min(judged, key=_least_tau)
     case = CellCase(
-        cell="canary (base against base)",
+        cell=verdict_words.CANARY,
         base=chosen.case.base,
         head=chosen.case.base,
         tolerances=chosen.case.tolerances,
@@ -310,9 +311,7 @@ def _least_tau(ab_cell: ABCell) -> float:
 def _report_only(threads: int, available: int | None) -> str:
     if available is None or threads < 2 or threads < available:
         return ""
-    return (
-        f"report only: {threads} threads take every core, and anything else that runs disturbs them"
-    )
+    return verdict_words.every_core(threads)
 
 
 def _allowed(

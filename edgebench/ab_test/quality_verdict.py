@@ -8,6 +8,7 @@ from edgebench import record
 from edgebench.ab_test.verdict import RuleResult, judge_amounts
 from edgebench.analysis import table_types
 from edgebench.record import Limit
+from edgebench.words import unknown_words, verdict_words
 
 Quality = record.Quality | table_types.Quality
 
@@ -32,10 +33,10 @@ def complaints(missed: list[Limit]) -> str:
 def complaint_of(demanded: float, after: Quality) -> str:
     """Says how a quality misses what the policy requires; empty if it does not."""
     if after.value is None:
-        return f"{after.metric} is unknown, and the policy demands {demanded:g}"
+        return verdict_words.policy_unknown(after.metric, demanded)
     if _worse_by(demanded, after.value, after.better) <= 0:
         return ""
-    return f"{after.metric} {after.value:.4g} misses the {demanded:g} of the policy"
+    return verdict_words.policy_missed(after.metric, after.value, demanded)
 
 
 def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
@@ -48,9 +49,9 @@ def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
     already = missed_by_both(before, after)
     if not already:
         return ruling
-    why = f"base misses its limit as well: {complaints([mine for _, mine in already])}"
+    why = verdict_words.base_misses_too(complaints([mine for _, mine in already]))
     fallen = [
-        f"{mine.metric} was {theirs.value:.4g}"
+        verdict_words.was(mine.metric, theirs.value)
         for theirs, mine in already
         if theirs.value is not None
         and mine.metric != after.metric
@@ -84,10 +85,10 @@ def _holds(limit: Limit) -> bool:
 
 def _complaint(limit: Limit) -> str:
     if limit.value is None:
-        return f"{limit.metric} is unknown"
-    if _holds(limit):
-        return f"{limit.metric} does not pass"
-    return f"{limit.metric} {limit.value:.4g} {'<' if limit.better == 'higher' else '>'} {limit.limit:g}"
+        return unknown_words.unknown(limit.metric)
+    if limit.limit is None or _holds(limit):
+        return verdict_words.not_passed(limit.metric)
+    return verdict_words.beyond_limit(limit.metric, limit.value, limit.limit, limit.better)
 
 
 def _fell(before: Limit, after: Limit, tolerance: float) -> bool:

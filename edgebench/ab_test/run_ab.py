@@ -32,6 +32,7 @@ from edgebench.measure.time_budget import Budget
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.processes.signals import AGAIN, ended_by
 from edgebench.record import Reason
+from edgebench.words import verdict_words
 from edgebench.words.reason_words import reason
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
@@ -93,17 +94,10 @@ def compare(
         except KeyboardInterrupt as error:
             reasons.append(Reason(code="interrupted", message=ended_by(error), fix=AGAIN))
             _stop(ab_cells, rules, ended_by(error))
-    notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
+    notes = [verdict_words.raw_pairs(path)] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
-        notes.append(f"energy is not judged: {_why(reading)}")
-    notes += dict.fromkeys(_not_deployable(ab_cells))
-    notes += _measured_again(ab_cells)
-    notes += [
-        f"{ab_cell.case.cell}: {pair.parity_note}"
-        for ab_cell in ab_cells
-        for pair in ab_cell.pairs[:1]
-        if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
-    ]
+        notes.append(verdict_words.energy_not_judged(_why(reading)))
+    notes += _notes(ab_cells)
     notes += [budget.note] if budget.note else []
     return build_report(
         [ab_cell.evidence for ab_cell in ab_cells],
@@ -119,13 +113,24 @@ def compare(
     )
 
 
+def _notes(ab_cells: Sequence[ABCell]) -> list[str]:
+    """What to know of the cells beside their verdicts."""
+    parities = [
+        verdict_words.of_cell(ab_cell.case.cell, pair.parity_note)
+        for ab_cell in ab_cells
+        for pair in ab_cell.pairs[:1]
+        if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
+    ]
+    return [*dict.fromkeys(_not_deployable(ab_cells)), *_measured_again(ab_cells), *parities]
+
+
 def _not_deployable(ab_cells: Sequence[ABCell]) -> Iterator[str]:
     """Yields what ran, is compared, and is no build that anybody deploys."""
     for ab_cell in ab_cells:
         for side in SIDES:
             told = next((e for pair in ab_cell.pairs if (e := pair.arm(side).effective)), None)
             if told is not None and told.not_deployable:
-                yield f"{ab_cell.case.cell}: {side} is not deployable: {told.not_deployable}"
+                yield verdict_words.not_deployable(ab_cell.case.cell, side, told.not_deployable)
 
 
 def _measured_again(ab_cells: Sequence[ABCell]) -> Iterator[str]:
@@ -133,8 +138,9 @@ def _measured_again(ab_cells: Sequence[ABCell]) -> Iterator[str]:
     for ab_cell in ab_cells:
         disturbed = [pair.disturbed for pair in ab_cell.pairs if pair.disturbed is not None]
         if disturbed:
-            count = f"{len(disturbed)} of {len(ab_cell.pairs)} pairs do not count"
-            yield f"{ab_cell.case.cell}: {count}: {disturbed[0].message}"
+            yield verdict_words.pairs_do_not_count(
+                ab_cell.case.cell, len(disturbed), len(ab_cell.pairs), disturbed[0].message
+            )
 
 
 def _why(meter: Meter) -> str:

@@ -121,10 +121,8 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
         return {"pins": tuple(sorted(parts))}
     path = Path(text).expanduser()
     kind = _kind(path)
-    if kind == "folder" and (path / "bin" / "python").exists():
-        return {"python": str((path / "bin" / "python").absolute())}
-    if kind == "file" and os.access(path, os.X_OK) and path.name.startswith("python"):
-        return {"python": str(path.absolute())}  # not resolved: that would leave the environment
+    if python := _python(path, kind):
+        return {"python": str(python.absolute())}  # not resolved: that would leave the environment
     if path.suffix.lower() in _MODEL_SUFFIXES:
         if not kind:
             raise UsageError(f"no model file {text}")
@@ -138,6 +136,15 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
     if kind == "folder":
         raise UsageError(f"{text} is a folder without bin/python", "name a virtual environment")
     raise _unknown(text, known_backends)
+
+
+def _python(path: Path, kind: str) -> Path | None:
+    """The interpreter that a path names, or that of the virtual environment there."""
+    inside = path / "bin" / "python"
+    if kind == "folder" and inside.exists():
+        return inside
+    named = kind == "file" and os.access(path, os.X_OK) and path.name.startswith("python")
+    return path if named else None
 
 
 def _sets(text: str) -> dict[str, Scalar]:

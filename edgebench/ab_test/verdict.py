@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from edgebench.ab_test.pair_statistics import Estimate, as_share, estimate
+from edgebench.words import verdict_words
 
 Verdict = Literal["pass", "improve", "regress", "inconclusive", "invalid"]
 
@@ -112,7 +113,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleR
     """
     count = len(changes)
     if count < rules.least:
-        reason = f"{count} of at least {rules.least} pairs"
+        reason = verdict_words.few_pairs(count, rules.least)
         return RuleResult(
             verdict="invalid", decided=False, wanted=rules.least, pairs=count, reason=reason
         )
@@ -205,8 +206,8 @@ def _passes(seen: Estimate | None, tolerance: Tolerance) -> Verdict:
 
 def _why_open(seen: Estimate, tolerance: Tolerance) -> str:
     if seen.high(PASS_ALPHA) >= math.log1p(tolerance.delta):
-        return f"a change of {tolerance.delta:+.1%} cannot be excluded"
-    return f"the estimate is above {tolerance.tau:+.1%}, and not surely so"
+        return verdict_words.not_excluded(tolerance.delta)
+    return verdict_words.not_surely_slower(tolerance.tau)
 
 
 def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleResult:
@@ -221,9 +222,6 @@ def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -
     if seen is None:
         return judge(changes, tolerance, rules)
     later = [look for look in rules.looks if look > done]
-    why = (
-        f"the same thing twice differs by {as_share(seen.mean):+.1%}: this machine cannot judge now"
-    )
     return RuleResult(
         verdict="invalid" if at is None else "pass",
         decided=at is not None or not later,
@@ -233,7 +231,7 @@ def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -
         low=as_share(seen.low(0.025)),
         high=as_share(seen.high(0.025)),
         trimmed=seen.trimmed,
-        reason=why if at is None else "",
+        reason=verdict_words.noisy_machine(as_share(seen.mean)) if at is None else "",
     )
 
 
@@ -254,7 +252,11 @@ def judge_amounts(
     pairs = list(zip(base, head, strict=True))
     if not pairs:
         return RuleResult(
-            verdict="invalid", decided=True, wanted=0, pairs=0, reason="nothing was measured"
+            verdict="invalid",
+            decided=True,
+            wanted=0,
+            pairs=0,
+            reason=verdict_words.NOTHING_MEASURED,
         )
     gaps = sorted(
         (after / before - 1 if before else math.inf if after else 0.0)
@@ -277,7 +279,7 @@ def judge_amounts(
         low=low,
         high=high,
         mde=tolerance + (high - low),
-        reason="pairs disagree about the tolerance" if verdict == "inconclusive" else "",
+        reason=verdict_words.PAIRS_DISAGREE if verdict == "inconclusive" else "",
     )
 
 

@@ -67,10 +67,6 @@ class Uncertain:
         """The values by which rows are held against each other: those over all rounds of their block."""
         return self.value if self.blocks is None else self.blocks.value
 
-    def independent(self) -> Uncertain:
-        """The same values, without what rows of a block have in common."""
-        return replace(self, blocks=None)
-
     def signed(self, signs: Numbers) -> Uncertain:
         """Values times 1 or -1."""
         blocks = self.blocks

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edgebench.ab_test.ab_runner import ABCell, Watcher
-from edgebench.api.progress import clock
+from edgebench.api.run_progress import clock
 from edgebench.text.plain_text import plain, say
 
 

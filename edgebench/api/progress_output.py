@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeAlias
 
-from edgebench.api import progress
-from edgebench.api.running import Voice
+from edgebench.api import run_progress
+from edgebench.api.run_request import Voice
 from edgebench.assets.download_progress import line_progress, terminal_progress
 from edgebench.text.plain_text import plain_lines, say
 
@@ -20,7 +20,7 @@ Telling: TypeAlias = bool | Callable[[str], None]
 
 def to_stderr() -> Voice:
     """Live lines on a terminal, else a line now and then."""
-    return Voice(say, progress.watching, terminal_progress)
+    return Voice(say, run_progress.watching, terminal_progress)
 
 
 def voice_of(telling: Telling) -> Voice:
@@ -30,7 +30,7 @@ def voice_of(telling: Telling) -> Voice:
     tell = _told(telling)
     return Voice(
         tell,
-        lambda: nullcontext(progress.LineWatcher(write=tell)),
+        lambda: nullcontext(run_progress.LineWatcher(write=tell)),
         lambda: nullcontext(line_progress(tell)),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.definitions.synthetic_load import parse_companion
+from edgebench.definitions.companion_load import parse_companion
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
@@ -63,11 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def resolved(params: Mapping[str, Any]) -> Options:
     """Options as they are given (DEFAULTS of run_parameters has their names), checked and resolved. Raises UsageError."""
     own = params["model"] is not None
-    if own and (params["names"] or params["suite"] or params["folders"]):
-        raise UsageError("--model cannot be combined with workloads, --suite or --workloads")
-    for told, parameters in _OF_MODELS.items():
-        if not own and any(params[parameter] for parameter in parameters):
-            raise UsageError(f"{told} apply to --model only", "give the model file with --model")
+    _check_model_options(params, own)
     suite = params["suite"]
     if not own and not params["names"] and suite is None:
         suite = DEFAULT_SUITE
@@ -134,6 +130,15 @@ def resolved(params: Mapping[str, Any]) -> Options:
             instructions=params["instructions"],
         ),
     )
+
+
+def _check_model_options(params: Mapping[str, Any], own: bool) -> None:
+    """Refuses options that say nothing together. `own`: a model file of the user's is measured."""
+    if own and (params["names"] or params["suite"] or params["folders"]):
+        raise UsageError("--model cannot be combined with workloads, --suite or --workloads")
+    for told, parameters in _OF_MODELS.items():
+        if not own and any(params[parameter] for parameter in parameters):
+            raise UsageError(f"{told} apply to --model only", "give the model file with --model")
 
 
 def _companions(texts: Sequence[str]) -> list[str]:

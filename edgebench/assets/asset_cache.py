@@ -152,15 +152,6 @@ def entry_of(sha256: str) -> Entry | None:
     return _read_marker(content_dir(sha256) / MARKER)
 
 
-def entries() -> Iterator[tuple[str, Entry]]:
-    """Every asset in the cache by its sha256, in order."""
-    with contextlib.suppress(FileNotFoundError):
-        for folder in sorted((cache_dir() / "assets").iterdir()):
-            entry = _read_marker(folder / MARKER)
-            if entry is not None:
-                yield folder.name, entry
-
-
 def install(staged: Path, asset: Asset, name: str, folder: bool) -> Path:
     """Moves a folder that holds the checked content `name` into the cache, whole or not at all."""
     _make_read_only(staged / name, folder)

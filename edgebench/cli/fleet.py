@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgebench.cli.shared.options import format_option
 from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.errors import ExitCode, UsageError
 
@@ -61,14 +62,7 @@ def _fleet_option(function: _F) -> _F:
     help="File that `edgebench assets export` wrote, for boards without internet. It is sent to each board once.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last fleet run in --out.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv", "md"]),
-    default="table",
-    show_default=True,
-    help="Format of the table on stdout.",
-)
+@format_option(("table", "json", "csv", "md"), "table")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF RUN...]")
 def run(
     file: Path,

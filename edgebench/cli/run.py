@@ -1,4 +1,4 @@
-"""`edgebench run`: from options to measurements (`edgebench.api.running`) and the table."""
+"""`edgebench run`: from options to measurements (`edgebench.api.run_request`) and the table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.analysis.table_types import Table
-    from edgebench.api.running import Outcome
+    from edgebench.api.run_request import Outcome
     from edgebench.record import Record
 
 
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     "companions",
     multiple=True,
     metavar="LOAD",
-    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (copied), memory:2GB (held) (repeatable).",
 )
 @run_option(
     "shape_sequence",
@@ -220,7 +220,7 @@ def command(context: click.Context, /, **params: Any) -> int:
     from edgebench.api import run_resume
     from edgebench.api.progress_output import to_stderr
     from edgebench.api.run_options import resolved
-    from edgebench.api.running import Start, measure
+    from edgebench.api.run_request import Start, measure
 
     started_s = time.monotonic()
     options = resolved(params)

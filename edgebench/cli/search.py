@@ -26,7 +26,7 @@ from edgebench.processes.signals import ended_by
 from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
-    from edgebench.api.running import Outcome
+    from edgebench.api.run_request import Outcome
     from edgebench.search.search_report import SearchReport
 
 #: Time of a search where nobody says another.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edgebench.selfcheck.ask_machine import Findings
     from edgebench.selfcheck.check_file import Answer, CheckFile
 
-_LABEL = 26  # characters of a status and a key
-
 
 @click.command(
     "selfcheck",

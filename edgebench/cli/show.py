@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from edgebench.api.result_files import files_of, records_of
-from edgebench.cli.shared.options import format_option, paths_argument
+from edgebench.cli.shared.options import format_option, paths_argument, workload_option
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.render.table_formats import FORMATS, render
@@ -47,13 +47,7 @@ TAKEN_BY = {
     help="Print only these columns: metrics, names from docs/export.md, or a set from a paper: efficientllm, "
     "mnasnet, iso-latency, iso-quality.",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="With --columns: print only this workload (repeatable).",
-)
+@workload_option("With --columns: print")
 @click.option(
     "--target", metavar="TIME", help="With --columns mnasnet: the latency T, such as 10ms."
 )

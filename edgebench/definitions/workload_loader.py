@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 import edgebench.models
-from edgebench.definitions.synthetic_load import is_load, parse_companion
+from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.definitions.typed_values import convert
 from edgebench.definitions.variant_matrix import MAX_VARIANTS, expand, select, unique, value_key
 from edgebench.definitions.workload import Asset, Limit, Variant, Workload

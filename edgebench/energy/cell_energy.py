@@ -32,11 +32,6 @@ def incomparable(energies: Sequence[Energy]) -> str:
     return ""
 
 
-def comparable(one: Energy, other: Energy) -> bool:
-    """Whether two values may be ranked, divided or subtracted."""
-    return not incomparable((one, other))
-
-
 def spread_j(energy: Energy) -> float | None:
     """Half-width between processes, a part of the uncertainty; None where there are no two of them,
     and the uncertainty is that of the meter alone."""

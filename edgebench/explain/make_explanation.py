@@ -22,8 +22,8 @@ from edgebench.explain.profile_runs import Measured, Unmeasured
 from edgebench.explain.turn_statistics import compared_by_turn, figure
 from edgebench.measure import preparation_process
 from edgebench.measure.model_files import NotReady
+from edgebench.measure.prepare_targets import fetch_assets, make_targets
 from edgebench.measure.runner import Settings, Target
-from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.measure.worker_messages import Job
 from edgebench.planning.cells import Cell
 from edgebench.record import Reason

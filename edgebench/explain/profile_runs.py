@@ -41,10 +41,6 @@ class Measured:
     nodes: list[NodeFacts]
 
     @property
-    def runs_of_turns(self) -> list[int]:
-        return [len(turn) for turn in self.plain_ns]
-
-    @property
     def alone(self) -> bool:
         """Whether one thread of the process computes: then its CPU time is what the work takes."""
         return self.effective.threads == 1 and computes_itself(self.effective.device)

@@ -41,12 +41,3 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def compared_by_turn(measured: Measured) -> list[float]:
     """The median run of each turn, of runs that are not profiled."""
     return [median(turn) for turn in measured.compared_ns]
-
-
-def by_turn(times_ns: Sequence[float], runs_of_turns: Sequence[int]) -> list[float]:
-    """The median of each turn, of times that stand in the order of the runs."""
-    found, start = [], 0
-    for runs in runs_of_turns:
-        found.append(median(times_ns[start : start + runs]))
-        start += runs
-    return found

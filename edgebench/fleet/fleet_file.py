@@ -16,7 +16,6 @@ from edgebench.definitions.yaml_reader import Document, raise_errors, read_yaml
 from edgebench.errors import SpecError, UsageError
 from edgebench.text.did_you_mean import did_you_mean
 
-FILE_NAME: Final = "fleet.yaml"
 PORT: Final = 8786
 
 

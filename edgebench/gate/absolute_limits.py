@@ -33,10 +33,12 @@ from edgebench.analysis import limits
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.table_types import Row, Table
 from edgebench.backend import Scalar
+from edgebench.energy.cell_energy import incomparable
 from edgebench.errors import UsageError
 from edgebench.gate.verdict_wording import quantity_of
 from edgebench.metrics import metric
 from edgebench.record import Reason
+from edgebench.words import note_words, verdict_words
 
 WHY_NOT = (
     "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
@@ -112,13 +114,10 @@ def judge_stored(
                 [] if row.status in ("unsupported", "failed") else _compared(known, row, allowed)
             )
         elif baseline is not None:
-            rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
+            rows.append(_note(row, "inconclusive", verdict_words.NOT_IN_BASELINE))
     there = {(row.device, row.id) for row in candidate.rows}
     gone = [row for place, row in before.items() if place not in there and row.status == "ok"]
-    rows += [
-        _note(row, "invalid", "the baseline has this row, and the candidate does not")
-        for row in gone
-    ]
+    rows += [_note(row, "invalid", verdict_words.NOT_IN_CANDIDATE) for row in gone]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []
@@ -146,7 +145,7 @@ def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateR
             cell=cell.workload,
             metric=QUALITY,
             verdict="inconclusive",
-            reason=f"the policy demands {cell.quality:g} of it, and no row here is of that cell",
+            reason=verdict_words.policy_without_row(cell.quality),
         )
         for cell in cells
         if cell.quality is not None and not any(map(cell.covers, there))
@@ -162,7 +161,7 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     quality_now = row.quality
     if quality_now is None:
         unknown = quality is not None and row.status != "unsupported"
-        why = f"the policy demands a quality of {quality}, and it was not measured"
+        why = verdict_words.policy_unmeasured(quality)
         return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
     demanded = "" if quality is None else complaint_of(quality, quality_now)
@@ -177,7 +176,7 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
             head=quality_now.value,
             unit=quality_now.metric,
             judged=bool(news) or not old,
-            reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
+            reason=news or (verdict_words.as_in_baseline(complaints(old)) if old else ""),
         )
     ]
 
@@ -185,12 +184,15 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
 def _limited(row: Row, limit: Limit) -> GateRow:
     """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
     value = limit.metric.value(row)
+    estimated = limit.metric.of_energy and row.energy.kind == "modelled"
     known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
     held = {_holds(limit, amount) for amount in known}
     verdict: Verdict
     if value is None:
         why = limit.metric.why_unknown(row)
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
+    elif estimated:
+        verdict, reason = "inconclusive", f"{limit.text}: {note_words.ENERGY_MODELLED}"
     elif held == {True}:
         verdict, reason = "pass", limit.text
     elif held == {False}:
@@ -227,11 +229,14 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
         return _lost(after, name)
     if base is None or head is None:
         return None
+    why = incomparable((before.energy, after.energy)) if of.of_energy else ""
+    if why:
+        return GateRow(cell=after.id, metric=name, verdict="inconclusive", judged=False, reason=why)
     ruling = judge_amounts([base], [head], tolerance or 0.0)
     row = _row(after, name, ruling, base, head, of.unit)
     if tolerance is None:
         return msgspec.structs.replace(
-            row, judged=False, verdict="inconclusive", reason="not judged across jobs"
+            row, judged=False, verdict="inconclusive", reason=verdict_words.NOT_ACROSS_JOBS
         )
     return row
 
@@ -266,8 +271,12 @@ def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit
 
 def _lost(row: Row, name: str) -> GateRow:
     """Returns an inconclusive result, never a pass: the value was known in the baseline and is unknown now."""
-    reason = "known in the baseline, and unknown here"
-    return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=reason)
+    return GateRow(
+        cell=row.id,
+        metric=name,
+        verdict="inconclusive",
+        reason=verdict_words.NO_LONGER_KNOWN,
+    )
 
 
 def _note(row: Row, verdict: Verdict, why: str) -> GateRow:

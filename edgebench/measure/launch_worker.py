@@ -59,11 +59,16 @@ def _in_company(
 ) -> Done | Reason:
     """What the worker finds, with its companions beside it and its budget of memory around it."""
     try:
-        with companions(job.companions, setup.spawn) as company, _budget(job) as group:
+        with (
+            companions(job.companions, setup.spawn, own_bytes=job.needs_bytes) as beside,
+            _budget(job) as group,
+        ):
             alone = msgspec.structs.replace(
-                job, memory_budget_by=group.by, companions=[], company=company
+                job, memory_budget_by=group.by, companions=[], company=beside.company
             )
-            return _fitting(_ask_worker(alone, group, limits, setup, on_tick), job, group)
+            found = _fitting(_ask_worker(alone, group, limits, setup, on_tick), job, group)
+            beside.check()
+            return found
     except CompanionError as error:
         return error.reason
 

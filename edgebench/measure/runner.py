@@ -30,12 +30,11 @@ from edgebench.analysis.per_row.rate_search import (
     search_reasons,
 )
 from edgebench.calibration import Calibration
-from edgebench.definitions.synthetic_load import is_load, parse_companion
+from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
 from edgebench.measure.cool_down import CoolDown
-from edgebench.measure.extra_rounds import open_cells
 from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
@@ -46,6 +45,7 @@ from edgebench.measure.state_monitor import (
     allowing_heat,
     postflight,
 )
+from edgebench.measure.stopping_rule import open_cells
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
 from edgebench.processes import signals
@@ -191,6 +191,13 @@ class Target:
     def sound(self) -> list[Replicate]:
         """Returns those that the machine did not spoil."""
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
+
+    @property
+    def taken_bytes(self) -> int | None:
+        """Memory that its processes had to themselves, at most; None: none was measured, or the system does not tell."""
+        parts = [r.memory for r in self.taken if r.status == "ok" and r.memory is not None]
+        found = [part.uss_end_bytes for part in parts if part.uss_end_bytes is not None]
+        return max(found, default=None)
 
     @property
     def judging(self) -> Replicate | None:
@@ -612,6 +619,7 @@ class Runner:
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
             companions=self._companions(target),
+            needs_bytes=target.taken_bytes,
             loadgen=self._loadgen_logs(target, index),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
@@ -639,10 +647,8 @@ class Runner:
         )
         took_s = self._means.clock() - begin_s  # idle and markers around the worker included
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
-        if first:
-            overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
         if replicate.samples_ns:  # what was refused or died tells nothing of the others
-            self._overheads_s["first" if first else "rest"].append(overhead_s)
+            self._learn_overhead(target, overhead_s, first)
         self._measured += 1
         entry = JournalEntry(
             cell=target.cell.id,
@@ -653,7 +659,18 @@ class Runner:
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
-        if self._settings.first_window_s is not None and index == 0:
+        self._tell(target, replicate)
+
+    def _learn_overhead(self, target: Target, overhead_s: float, first: bool) -> None:
+        """What a process took beyond its window; of a first one as a share of what was guessed for it."""
+        if first:
+            self._overheads_s["first"].append(overhead_s / (target.first_s or OVERHEAD_FIRST_S))
+        else:
+            self._overheads_s["rest"].append(overhead_s)
+
+    def _tell(self, target: Target, replicate: Replicate) -> None:
+        """Tells the watcher of a replicate. Raises DeviceStateError where `strict` allows no such state."""
+        if self._settings.first_window_s is not None and len(target.entries) == 1:
             self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
             again = reruns.due(target.taken, self._settings.reruns) is not None
@@ -701,13 +718,25 @@ class Runner:
         """Who loads the machine beside a target."""
         loads = [text for text in target.companions if is_load(text)]
         made = [
-            Companion(name=text, bytes_per_s=load.bytes_per_s)
+            Companion(
+                name=text,
+                bytes_per_s=load.bytes_per_s,
+                held_bytes=load.held_bytes,
+                needs_bytes=load.needs_bytes,
+                needs="asked for",
+            )
             for text in [*self._settings.companions, *loads]
             for load in [parse_companion(text)]
             for _ in range(load.cores)
         ]
         return made + [
-            Companion(name=other.cell.id, model=other.job) for other in self._beside(target)
+            Companion(
+                name=other.cell.id,
+                model=other.job,
+                needs_bytes=other.taken_bytes,
+                needs="measured",
+            )
+            for other in self._beside(target)
         ]
 
     def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -245,18 +245,26 @@ def parse_shapes(items: Sequence[str]) -> Shapes:
     Sizes may be joined by `x` as well; "scalar" stands for no axis at all. Raises UsageError.
     """
     shapes: Shapes = {}
-    for item in items:
-        name, equals, text = item.rpartition("=")
-        fix = "write it like input=1,3,224,224, or input=batch,3,224,224 to vary the batch"
-        if not equals or not name:
-            raise UsageError(f"--shape {item!r} names no input", fix)
-        if name in shapes:
-            raise UsageError(f"--shape gives {name!r} twice", "keep one of them")
+    fix = "write it like input=1,3,224,224, or input=batch,3,224,224 to vary the batch"
+    for name, text, item in _of_inputs("--shape", items, fix):
         sizes = [] if text.strip() == "scalar" else re.split(r"[,x](?=[0-9b])", text)
         shapes[name] = [_size(part, item, fix) for part in sizes]
         if shapes[name].count("batch") > 1:
             raise UsageError(f"--shape {item!r}: more than one axis is the batch", fix)
     return shapes
+
+
+def _of_inputs(option: str, items: Sequence[str], fix: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the input of each item, what is said of it, and the item; an input has one."""
+    seen: set[str] = set()
+    for item in items:
+        name, equals, text = item.rpartition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {item!r} names no input", fix)
+        if name in seen:
+            raise UsageError(f"{option} gives {name!r} twice", "keep one of them")
+        seen.add(name)
+        yield name, text, item
 
 
 def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
@@ -272,13 +280,8 @@ def parse_ranges(items: Sequence[str]) -> dict[str, Any]:
     """`["ids=0,99", "k=1|2|4"]` -> `{"ids": [0, 99], "k": {"choices": [1, 2, 4]}}`: from low to high, both
     included, or one of some values. Raises UsageError."""
     ranges: dict[str, Any] = {}
-    for item in items:
-        name, equals, text = item.rpartition("=")
-        fix = "write it like ids=0,30521 (from low to high) or k=1|2|4 (one of these)"
-        if not equals or not name:
-            raise UsageError(f"--range {item!r} names no input", fix)
-        if name in ranges:
-            raise UsageError(f"--range gives {name!r} twice", "keep one of them")
+    fix = "write it like ids=0,30521 (from low to high) or k=1|2|4 (one of these)"
+    for name, text, item in _of_inputs("--range", items, fix):
         if "," not in text:
             ranges[name] = {"choices": [_number(part, item, fix) for part in text.split("|")]}
             continue

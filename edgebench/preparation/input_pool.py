@@ -61,14 +61,11 @@ def split(outputs: Outputs, batch: int) -> list[Outputs]:
     ]
 
 
-def build_pool(task: Task, batch: int) -> list[Feeds]:
-    """Distinct queries of `batch` items each: POOL of them, fewer where they are large or where the
-    task has few items; items repeat across queries only where there are too few for two."""
-    return pool_of(pool_items(task, batch), batch)
-
-
 def pool_items(task: Task, batch: int) -> list[Feeds]:
-    """The task's first items: those of the pool."""
+    """The task's first items: enough for POOL queries of `batch` items, or for fewer where queries are large.
+
+    Items repeat across queries only where the task has too few for two.
+    """
     count = len(task)
     one = sum(array.nbytes for array in task.preprocess(task.raw(0)).values())
     fitting = max(MIN_POOL, min(POOL, POOL_BYTES // max(one * batch, 1)))

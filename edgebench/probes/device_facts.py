@@ -18,6 +18,7 @@ from edgebench.probes.l4t import l4t_version
 from edgebench.probes.machine import Machine, Runner
 from edgebench.probes.proc_files import LIVE
 from edgebench.record import DeviceFacts
+from edgebench.words import fact_words
 
 _NAME_CHARACTERS = 64
 _NO_BRAND = re.compile(r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|with .*|[0-9]+-core)\b")
@@ -69,7 +70,7 @@ def _process(machine: Machine, facts: _Facts, process: Process) -> None:
     facts.known["emulated_evidence"] = emulator.evidence
     if emulator.emulated:
         facts.known.pop("isa", None)
-        facts.unknown["isa"] = f"the kernel lists the host's: {emulator.evidence}"
+        facts.unknown["isa"] = fact_words.of_host(emulator.evidence)
 
 
 def name_of(facts: dict[str, Any]) -> str:
@@ -99,18 +100,14 @@ def slug(text: str) -> str:
 
 def _linux(machine: Machine, facts: _Facts) -> None:
     cpuinfo = machine.read("proc/cpuinfo")
-    no_cpuinfo = (
-        f"/proc/cpuinfo: {proc_files.problem(machine.root / 'proc/cpuinfo') or 'not listed'}"
-    )
-    facts.put("machine", _architecture(machine), "the copied tree does not state the architecture")
+    no_cpuinfo = fact_words.no_cpuinfo(proc_files.problem(machine.root / "proc/cpuinfo"))
+    facts.put("machine", _architecture(machine), fact_words.NO_ARCHITECTURE)
     facts.put("cpu_model", cpu_facts.model(cpuinfo), no_cpuinfo)
     facts.put("isa", cpu_facts.isa(cpuinfo), no_cpuinfo)
-    facts.put(
-        "logical_cpus", cpu_facts.logical_count(machine), "no list of CPUs in /sys or /proc/stat"
-    )
-    facts.put("physical_cores", cpu_facts.physical_count(machine), "no CPU topology in /sys")
-    facts.put("smt", _smt(machine), "no /sys/devices/system/cpu/smt/active")
-    facts.put("caches", cpu_facts.caches(machine), "no cache descriptions in /sys")
+    facts.put("logical_cpus", cpu_facts.logical_count(machine), fact_words.NO_CPU_LIST)
+    facts.put("physical_cores", cpu_facts.physical_count(machine), fact_words.NO_TOPOLOGY)
+    facts.put("smt", _smt(machine), fact_words.NO_SMT)
+    facts.put("caches", cpu_facts.caches(machine), fact_words.NO_CACHES)
     _linux_memory(machine, facts)
     _linux_system(machine, facts)
     _linux_limits(machine, facts)
@@ -135,19 +132,19 @@ def _linux_memory(machine: Machine, facts: _Facts) -> None:
     meminfo = proc_files.fields(machine.read("proc/meminfo"))
     for name, key in (("memory_bytes", "MemTotal"), ("swap_bytes", "SwapTotal")):
         match = re.fullmatch(r"([0-9]+) kB", meminfo.get(key, ""))
-        facts.put(name, int(match[1]) * 1024 if match else None, f"no {key} in /proc/meminfo")
+        facts.put(name, int(match[1]) * 1024 if match else None, fact_words.not_in_meminfo(key))
     huge = re.search(r"\[(\w+)\]", machine.read("sys/kernel/mm/transparent_hugepage/enabled") or "")
-    facts.put("transparent_hugepages", huge[1] if huge else None, "no transparent_hugepage in /sys")
+    facts.put("transparent_hugepages", huge[1] if huge else None, fact_words.NO_HUGE_PAGES)
     aslr = machine.read_int("proc/sys/kernel/randomize_va_space")
-    facts.put("aslr", aslr, "no /proc/sys/kernel/randomize_va_space")
+    facts.put("aslr", aslr, fact_words.NO_ASLR)
 
 
 def _linux_system(machine: Machine, facts: _Facts) -> None:
     release = proc_files.fields(machine.read("etc/os-release"), "=")
-    facts.put("os", release.get("PRETTY_NAME", "").strip('"') or None, "no /etc/os-release")
+    facts.put("os", release.get("PRETTY_NAME", "").strip('"') or None, fact_words.NO_OS_RELEASE)
     kernel = machine.read("proc/sys/kernel/osrelease")
-    facts.put("kernel", kernel, "no /proc/sys/kernel/osrelease")
-    facts.put("container", _container(machine), "no marker of a container, which proves nothing")
+    facts.put("kernel", kernel, fact_words.NO_KERNEL_RELEASE)
+    facts.put("container", _container(machine), fact_words.NO_CONTAINER_MARKER)
 
 
 def _container(machine: Machine) -> str | None:
@@ -161,23 +158,25 @@ def _container(machine: Machine) -> str | None:
 
 
 def _linux_limits(machine: Machine, facts: _Facts) -> None:
-    no_group = "no readable control group"
-    facts.put("cgroup_cpu_limit", cgroup.cpu_limit(machine.root), no_group)
-    facts.put("cgroup_memory_limit_bytes", cgroup.memory_limit_bytes(machine.root), no_group)
+    facts.put("cgroup_cpu_limit", cgroup.cpu_limit(machine.root), fact_words.NO_CONTROL_GROUP)
+    facts.put(
+        "cgroup_memory_limit_bytes",
+        cgroup.memory_limit_bytes(machine.root),
+        fact_words.NO_CONTROL_GROUP,
+    )
     status = proc_files.fields(machine.read("proc/self/status"))
     affinity = status.get("Cpus_allowed_list")
-    facts.put("affinity", affinity, "no Cpus_allowed_list in /proc/self/status")
+    facts.put("affinity", affinity, fact_words.NO_AFFINITY)
     isolated = machine.read("sys/devices/system/cpu/isolated")
     facts.put(
         "isolated_cpus",
         "none" if isolated == "" else isolated,
-        "no /sys/devices/system/cpu/isolated",
+        fact_words.NO_ISOLATED_CPUS,
     )
 
 
 def _linux_clocks(machine: Machine, facts: _Facts) -> None:
     policies = cpu_facts.clock_policies(machine.root)
-    no_policy = "no cpufreq policies in /sys (usual in a virtual machine)"
     readers: tuple[tuple[str, str, Callable[[Path], Any]], ...] = (
         ("governor", "scaling_governor", proc_files.read),
         ("frequency_driver", "scaling_driver", proc_files.read),
@@ -186,8 +185,12 @@ def _linux_clocks(machine: Machine, facts: _Facts) -> None:
     )
     for name, file, reader in readers:
         values = {cpu_facts.policy_name(path): reader(path / file) for path in policies}
-        facts.put(name, _shared({k: v for k, v in values.items() if v is not None}), no_policy)
-    facts.put("turbo", turbo(machine), "no intel_pstate/no_turbo or cpufreq/boost in /sys")
+        facts.put(
+            name,
+            _shared({k: v for k, v in values.items() if v is not None}),
+            fact_words.NO_CLOCK_POLICIES,
+        )
+    facts.put("turbo", turbo(machine), fact_words.NO_TURBO_SWITCH)
 
 
 def _shared(values: dict[str, Any]) -> Any:
@@ -206,13 +209,13 @@ def turbo(machine: Machine) -> bool | None:
 
 
 def _board(machine: Machine, facts: _Facts) -> None:
-    facts.put("board", machine.board(), "no device tree (usual on x86)")
+    facts.put("board", machine.board(), fact_words.NO_DEVICE_TREE)
     release = machine.read("etc/nv_tegra_release")
-    facts.put("l4t", l4t_version(release), "no /etc/nv_tegra_release: not a Jetson")
+    facts.put("l4t", l4t_version(release), fact_words.NOT_A_JETSON)
     driver = machine.read("sys/module/nvidia/version") or _driver_version(machine)
-    facts.put("nvidia_driver", driver, "NVIDIA's driver is not loaded")
+    facts.put("nvidia_driver", driver, fact_words.NO_NVIDIA_DRIVER)
     mode = power_mode(machine)
-    facts.put("power_mode", mode, "no nvpmodel or platform_profile")
+    facts.put("power_mode", mode, fact_words.NO_POWER_MODE)
 
 
 def _driver_version(machine: Machine) -> str | None:
@@ -257,15 +260,15 @@ def _macos(machine: Machine, facts: _Facts) -> None:
             value = None if raw is None else parse(raw)
         except ValueError:
             value = None
-        facts.put(name, value, f"sysctl gave no {key}")
+        facts.put(name, value, fact_words.not_in_sysctl(key))
     features = sorted(
         key.removeprefix("hw.optional.arm.FEAT_").lower()
         for key, value in values.items()
         if key.startswith("hw.optional.arm.FEAT_") and value == "1"
     )
-    facts.put("isa", features or None, "sysctl gave no hw.optional.arm features")
+    facts.put("isa", features or None, fact_words.NO_ARM_FEATURES)
     sizes = {key: int(values[f"hw.{key}"]) for key in _MACOS_CACHES if _digits(values, key)}
-    facts.put("caches", sizes or None, "sysctl gave no cache sizes")
+    facts.put("caches", sizes or None, fact_words.NO_CACHE_SIZES)
 
 
 def _digits(values: dict[str, str], key: str) -> bool:

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from edgebench.probes.machine import Machine
+from edgebench.words import state_words as words
 
 #: Two names of one architecture, by the name that Linux gives it.
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -44,15 +45,12 @@ def detect(machine: Machine, process: Process) -> Emulation:
     own = _ALIASES.get(process.machine, process.machine)
     known = None if kernel is None else _ALIASES.get(kernel, kernel)
     if translated:
-        evidence = "sysctl.proc_translated: Rosetta translates this x86_64 process"
-        return Emulation(own, known, True, evidence)
+        return Emulation(own, known, True, words.ROSETTA)
     narrow = known is not None and own.startswith(_NARROW.get(known, ()))
     if known is not None and own != known and not narrow:
-        evidence = f"the kernel is {known}, and this process is {own}: it is emulated"
-        return Emulation(own, known, True, evidence)
+        return Emulation(own, known, True, words.emulated(known, own))
     if narrow or (process.bits == 32 and own in _NARROW):
-        evidence = f"a 32-bit process on a {known or own} kernel"
-        return Emulation(own, known, False, evidence)
+        return Emulation(own, known, False, words.narrow_process(known or own))
     return Emulation(own, known, False, "")
 
 

@@ -25,36 +25,16 @@ PI_THROTTLED = 0xE_000E
 #: Kinds that are set bits rather than counts: set ones stay set until the next boot.
 FLAGS = frozenset({"pi_throttled", "pi_undervoltage"})
 
-#: Event counters of which any increase invalidates a replicate: where, what it means, the fix.
-EVENTS: dict[str, tuple[tuple[str, ...], str, str]] = {
+#: Event counters of which any increase invalidates a replicate, and where they are.
+EVENTS: dict[str, tuple[str, ...]] = {
     "thermal_throttle": (
-        (
-            f"{_CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count",
-            f"{_CPU}/cpu[0-9]*/thermal_throttle/package_throttle_count",
-        ),
-        "the CPU throttled because of its temperature",
-        "cool it better, or lower the clock so that it holds",
+        f"{_CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count",
+        f"{_CPU}/cpu[0-9]*/thermal_throttle/package_throttle_count",
     ),
-    "overcurrent": (
-        ("sys/devices/platform/soctherm-oc-event/hwmon/hwmon[0-9]*/oc[0-9]*_event_cnt",),
-        "the board throttled because of under-voltage or over-current",
-        "use a stronger supply or a lower power mode",
-    ),
-    "pi_throttled": (
-        (_PI_FLAGS,),
-        "the Raspberry Pi was capped or throttled",
-        "cool it better, then reboot to clear the flags",
-    ),
-    "pi_undervoltage": (
-        (_PI_FLAGS,),
-        "the Raspberry Pi had too little voltage",
-        "use a stronger supply, then reboot to clear the flags",
-    ),
-    "cgroup_throttle": (
-        (),  # the groups of this process, from /proc/self/cgroup
-        "the control group ran out of its CPU quota",
-        "raise the container's CPU limit, or use fewer threads",
-    ),
+    "overcurrent": ("sys/devices/platform/soctherm-oc-event/hwmon/hwmon[0-9]*/oc[0-9]*_event_cnt",),
+    "pi_throttled": (_PI_FLAGS,),
+    "pi_undervoltage": (_PI_FLAGS,),
+    "cgroup_throttle": (),  # the groups of this process, from /proc/self/cgroup
 }
 
 #: Settings that must not change while a replicate runs.
@@ -96,7 +76,7 @@ class Watch:
     def find(cls, root: Path) -> Watch:
         events = [
             (kind, path)
-            for kind, (patterns, _, _) in EVENTS.items()
+            for kind, patterns in EVENTS.items()
             for pattern in patterns
             for path in files.glob(root, pattern)
             if _counts_for_itself(path)

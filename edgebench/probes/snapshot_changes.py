@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgebench.probes.snapshot import EVENTS, FLAGS, Snapshot
 from edgebench.record import Level, StateCheck
+from edgebench.words import state_words as words
 
 STEAL_LIMIT = 0.01
 STALL_LIMIT = 0.05
@@ -51,41 +52,40 @@ def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
 
 
 def _event_check(kind: str, before: Mapping[str, int], after: Mapping[str, int]) -> StateCheck:
-    _, meaning, fix = EVENTS[kind]
+    meaning, fix = words.EVENTS[kind]
     if kind in FLAGS:
         raised = {name: bits for name, bits in after.items() if bits}
         amount = ", ".join(f"{bits:#x}" for bits in raised.values())
     else:
         raised = {n: after[n] - count for n, count in before.items() if after.get(n, 0) > count}
-        amount = f"{sum(raised.values())} times"
+        amount = words.times(sum(raised.values()))
     if raised:
         where = next(iter(raised))
-        return _row(kind, "invalid", f"{meaning}: {amount} ({where})", fix)
+        return _row(kind, "invalid", words.event(meaning, amount, where), fix)
     lost = [name for name in before if name not in after]
     if lost:
-        return _row(kind, "unknown", f"{lost[0]} could not be read again")
+        return _row(kind, "unknown", words.lost(lost[0]))
     if kind not in FLAGS:
         back = [name for name, count in before.items() if after[name] < count]
         if back:
-            return _row(kind, "unknown", f"{back[0]} went backwards: it was reset")
-    return _row(kind, "ok", "no event")
+            return _row(kind, "unknown", words.reset(back[0]))
+    return _row(kind, "ok", words.NO_EVENT)
 
 
 def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> StateCheck:
     """Whether governor, clocks, power mode and charger are as before (`Snapshot.modes`)."""
     changed = [
-        f"{name}: {setting} -> {after[name]}"
+        words.setting_changed(name, setting, after[name])
         for name, setting in before.items()
         if name in after and after[name] != setting
     ]
     if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        fix = "keep governor, clocks, power mode and charger as they are during a run"
-        return _row("settings_changed", "invalid", changed[0] + more, fix)
+        evidence = changed[0] + words.and_more(len(changed) - 1)
+        return _row("settings_changed", "invalid", evidence, words.KEEP_SETTINGS)
     lost = [name for name in before if name not in after]
     if lost:
-        return _row("settings_changed", "unknown", f"{lost[0]} could not be read again")
-    return _row("settings_changed", "ok", "governor, clocks and power mode as before")
+        return _row("settings_changed", "unknown", words.lost(lost[0]))
+    return _row("settings_changed", "ok", words.SAME_SETTINGS)
 
 
 def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> list[StateCheck]:
@@ -97,15 +97,15 @@ def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> 
     was = {check.name: check for check in before if check.level != "unknown"}
     names = SETTINGS - {_COOLED_CHECK} if cooled([*before, *after]) else SETTINGS
     changed = [
-        f"{check.name}: {was[check.name].evidence} -> {check.evidence}"
+        words.setting_changed(check.name, was[check.name].evidence, check.evidence)
         for check in after
         if check.name in names
         and check.level != "unknown"
         and check.name in was
         and check.evidence != was[check.name].evidence
     ]
-    fix = "keep governor, clocks, power mode and charger as they are during a run"
-    return [_row("settings_changed", "invalid", "; ".join(changed), fix)] if changed else []
+    evidence = "; ".join(changed)
+    return [_row("settings_changed", "invalid", evidence, words.KEEP_SETTINGS)] if changed else []
 
 
 def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
@@ -113,16 +113,16 @@ def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
     if before.stolen_ticks is None or before.wanted_ticks is None:
         return None
     if after.stolen_ticks is None or after.wanted_ticks is None:
-        return _row("steal", "unknown", "/proc/stat could not be read again")
+        return _row("steal", "unknown", words.lost("/proc/stat"))
     stolen = after.stolen_ticks - before.stolen_ticks
     wanted_ticks = after.wanted_ticks - before.wanted_ticks
     if stolen < 0 or wanted_ticks < stolen:
-        return _row("steal", "unknown", "/proc/stat went backwards")
+        return _row("steal", "unknown", words.backwards("/proc/stat"))
     share = stolen / wanted_ticks if wanted_ticks else 0.0
     # One tick is what rounding alone can show.
     level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
-    fix = "use a dedicated machine or an instance type with dedicated cores"
-    return _row("steal", level, f"{share:.1%} of the CPU time wanted", fix if level != "ok" else "")
+    fix = words.DEDICATED_CORES if level != "ok" else ""
+    return _row("steal", level, words.stolen(share), fix)
 
 
 def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
@@ -130,8 +130,8 @@ def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         "swap",
         before.swapped_pages,
         after.swapped_pages,
-        lambda pages: (pages > 0, f"{pages} pages swapped"),
-        "free memory: end other programs, or use a smaller model",
+        lambda pages: (pages > 0, words.swapped(pages)),
+        words.FREE_MEMORY_OR_SMALLER,
     )
 
 
@@ -143,9 +143,9 @@ def _stall_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         after.cpu_stall_us,
         lambda us: (
             us > STALL_LIMIT * interval_us,
-            f"tasks waited for a CPU {min(1.0, us / interval_us):.1%} of the time",
+            words.waited_for_cpu_meanwhile(min(1.0, us / interval_us)),
         ),
-        "end other programs, or use no more threads than CPUs",
+        words.FEWER_THREADS,
     )
 
 
@@ -159,9 +159,9 @@ def _delta_check(
     if before is None:
         return None
     if after is None:
-        return _row(name, "unknown", "its counter could not be read again")
+        return _row(name, "unknown", words.COUNTER_LOST)
     if after < before:
-        return _row(name, "unknown", "its counter went backwards")
+        return _row(name, "unknown", words.COUNTER_BACKWARDS)
     bad, evidence = judge(after - before)
     return _row(name, "warn", evidence, fix) if bad else _row(name, "ok", evidence)
 

@@ -15,6 +15,7 @@ from typing import Any
 from edgebench.probes import nvidia_clocks, proc_files
 from edgebench.probes.machine import Machine, Nvml
 from edgebench.probes.proc_files import LIVE
+from edgebench.words import state_words as words
 
 #: Sensors report nonsense below this; trip points that are off read 0 or about absolute zero.
 COLDEST_C = -30.0
@@ -45,11 +46,11 @@ class Thermometer:
         """`gpu_used`: ask NVIDIA's GPUs as well, which loads a library into this process."""
         machine = Machine.at(root, platform=platform, nvml=nvml)
         if machine.macos:
-            return cls((), why_none="macOS reports no temperature without root")
+            return cls((), why_none=words.NO_TEMPERATURE_ON_MACOS)
         sensors = (*_zones(machine), *_chips(machine))
         library = machine.nvml() if gpu_used and machine.nvidia else None
         none = not sensors and library is None
-        return cls(sensors, library, "no sensor of the CPU or GPU in /sys" if none else "")
+        return cls(sensors, library, words.NO_TEMPERATURE_SENSOR if none else "")
 
     @property
     def source(self) -> str:

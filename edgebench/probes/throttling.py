@@ -17,6 +17,7 @@ from edgebench.probes.machine import Machine
 from edgebench.probes.proc_files import LIVE
 from edgebench.probes.snapshot import PI_THROTTLED, PI_UNDERVOLTAGE, pi_bits, pi_flag_files
 from edgebench.record import StateCheck
+from edgebench.words import state_words as words
 
 #: What is wrong now in words, "" for nothing, None where there is no answer.
 Reading = Callable[[], "str | None"]
@@ -40,18 +41,16 @@ def find(machine: Machine) -> tuple[Gauge, ...]:
     gauges: list[Gauge] = []
     if devices := cooling_devices(machine):
         read: Reading = lambda: cooling(devices)
-        gauges.append(Gauge("cooling_throttle", "cool it better, or lower the clock", read))
+        gauges.append(Gauge("cooling_throttle", words.COOL_OR_LOWER_CLOCK, read))
     nvml = machine.nvml() if machine.nvidia else None
     if nvml is not None and any(each.reasons is not None for each in nvidia_clocks.read(nvml)):
-        gauges.append(
-            Gauge("gpu_throttle", "cool the GPU better, or lower its clock", lambda: _gpus(nvml))
-        )
+        gauges.append(Gauge("gpu_throttle", words.COOL_GPU_OR_LOWER_CLOCK, lambda: _gpus(nvml)))
     if machine.macos and (pressure := macos_thermal.thermal_pressure_reader()) is not None:
-        gauges.append(Gauge("thermal_pressure", "let it cool down", lambda: _pressure(pressure)))
+        gauges.append(Gauge("thermal_pressure", words.COOL_DOWN, lambda: _pressure(pressure)))
     if machine.pi and not pi_flag_files(machine.root):
         gauges += [
-            Gauge("pi_throttled", "cool it better", lambda: _pi(machine, PI_THROTTLED), True),
-            Gauge("pi_undervoltage", "use a stronger supply",
+            Gauge("pi_throttled", words.COOL_BETTER, lambda: _pi(machine, PI_THROTTLED), True),
+            Gauge("pi_undervoltage", words.STRONGER_SUPPLY,
                   lambda: _pi(machine, PI_UNDERVOLTAGE), True),
         ]  # fmt: skip
     return tuple(gauges)
@@ -74,10 +73,10 @@ class Gauges:
         for gauge in self._gauges:
             if measuring and gauge.starts_process:
                 continue
-            words = gauge.read()
-            if words:
-                self._raised.setdefault(gauge.name, words)
-            elif words is None:
+            reading = gauge.read()
+            if reading:
+                self._raised.setdefault(gauge.name, reading)
+            elif reading is None:
                 self._silent.add(gauge.name)
 
     def checks(self) -> list[StateCheck]:
@@ -87,11 +86,11 @@ class Gauges:
         return [self._check(gauge) for gauge in self._gauges]
 
     def _check(self, gauge: Gauge) -> StateCheck:
-        if words := self._raised.get(gauge.name):
-            return StateCheck(name=gauge.name, level="invalid", evidence=words, fix=gauge.fix)
+        if raised := self._raised.get(gauge.name):
+            return StateCheck(name=gauge.name, level="invalid", evidence=raised, fix=gauge.fix)
         if gauge.name in self._silent:
-            return StateCheck(name=gauge.name, level="unknown", evidence="it gave no answer")
-        return StateCheck(name=gauge.name, level="ok", evidence="no sign of throttling")
+            return StateCheck(name=gauge.name, level="unknown", evidence=words.NO_ANSWER)
+        return StateCheck(name=gauge.name, level="ok", evidence=words.NO_THROTTLING_SEEN)
 
 
 def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:
@@ -106,9 +105,7 @@ def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:
 def cooling(devices: Sequence[tuple[str, Path]]) -> str | None:
     """Names the cooling devices that slow a processor down now; a state below 0 (an idle intel_powerclamp) is none."""
     states = [(name, proc_files.read_int(path)) for name, path in devices]
-    slowed = [
-        f"{name} is slowed down to state {state}" for name, state in states if state and state > 0
-    ]
+    slowed = [words.slowed_to(name, state) for name, state in states if state and state > 0]
     if slowed:
         return "; ".join(slowed[:3])
     return "" if any(state is not None for _, state in states) else None
@@ -130,11 +127,11 @@ def _pressure(read: Callable[[], int | None]) -> str | None:
     level = read()
     if level is None:
         return None
-    return f"thermal pressure level {level} (0 is nominal)" if level else ""
+    return words.thermal_pressure(level) if level else ""
 
 
 def _pi(machine: Machine, mask: int) -> str | None:
     bits = pi_bits((machine.run(["vcgencmd", "get_throttled"]) or "").strip())
     if bits is None:
         return None
-    return f"get_throttled {bits:#x}" if bits & mask else ""
+    return words.pi_flags_meanwhile(bits) if bits & mask else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgebench.probes.machine import Machine
 from edgebench.probes.proc_files import fields
+from edgebench.words import state_words as words
 
 # Words in the DMI strings of virtual machines. Makers of real boards appear with these names only
 # as their virtual product ("Microsoft Corporation" also builds laptops).
@@ -36,7 +37,7 @@ def detect(machine: Machine, cpuinfo: str | None = None) -> Virtualisation:
     if flags is not None:  # x86: the hypervisor sets a bit that bare metal never has
         if "hypervisor" in flags.split():
             return Virtualisation(True, "CPU flag hypervisor" + (f", {product}" if product else ""))
-        return Virtualisation(False, "no CPU flag hypervisor")
+        return Virtualisation(False, words.NO_CPU_FLAG)
     return _without_flag(machine, product)
 
 
@@ -57,14 +58,14 @@ def _without_flag(machine: Machine, product: str) -> Virtualisation:
         return Virtualisation(False, f"DMI: {product}")
     times = fields((machine.read("proc/stat") or "").replace(" ", ":", 1)).get("cpu", "").split()
     if len(times) > _STEAL and times[_STEAL] != "0":
-        return Virtualisation(True, "/proc/stat: a hypervisor has taken CPU time (steal)")
-    return Virtualisation(None, "there are no CPU flags, device tree or DMI strings to decide it")
+        return Virtualisation(True, words.HYPERVISOR_STEALS)
+    return Virtualisation(None, words.NO_SIGN_EITHER_WAY)
 
 
 def _macos(machine: Machine) -> Virtualisation:
     answer = machine.run(["sysctl", "-n", "kern.hv_vmm_present"])
     if answer is None or answer.strip() not in {"0", "1"}:
-        return Virtualisation(None, "sysctl kern.hv_vmm_present gave no answer")
+        return Virtualisation(None, words.NO_VMM_ANSWER)
     return Virtualisation(answer.strip() == "1", f"kern.hv_vmm_present: {answer.strip()}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgebench.analysis.table_types import Row
-from edgebench.render.number_format import UNKNOWN, half_width, measured
+from edgebench.render.number_format import UNKNOWN, estimate_mark, half_width, measured
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns, format_rate
 
@@ -61,21 +61,15 @@ def p99_cell(row: Row) -> str:
 
 
 def first_token_cell(row: Row) -> str:
-    answer = row.generate
-    return (
-        measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
-        if answer
-        else UNKNOWN
-    )
+    if (answer := row.generate) is None:
+        return UNKNOWN
+    return measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
 
 
 def next_token_cell(row: Row) -> str:
-    answer = row.generate
-    return (
-        measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
-        if answer
-        else UNKNOWN
-    )
+    if (answer := row.generate) is None:
+        return UNKNOWN
+    return measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
 
 
 def token_rate_cell(row: Row) -> str:
@@ -93,12 +87,12 @@ def quality_cell(row: Row) -> str:
 
 
 def energy_cell(row: Row) -> str:
-    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
+    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none; "~" marks an estimate."""
     joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
     if joules is None:
         return plain(row.energy.reason or UNKNOWN)
     low, high = (None, None) if half is None else (joules - half, joules + half)
-    return measured(joules, low, high, "J")
+    return estimate_mark(row.energy.kind) + measured(joules, low, high, "J")
 
 
 def _request_cell(row: Row) -> str:

@@ -21,7 +21,6 @@ class Journal:
 
     def __init__(self, path: Path, kept: dict[tuple[str, ...], msgspec.Raw]) -> None:
         self._path, self._kept = path, kept
-        self.recalled = 0  # values that were not measured again
 
     def once(self, key: Sequence[str], kind: Any, make: Callable[[], Value]) -> Value:
         """The value of a key: of the file, or made now and kept. `kind` is its type."""
@@ -32,14 +31,10 @@ class Journal:
             except msgspec.MsgspecError:
                 pass  # of another version of edgebench
             else:
-                self.recalled += 1
                 return found
         made = make()
         self._keep(name, made)
         return made
-
-    def knows(self, key: Sequence[str]) -> bool:
-        return tuple(key) in self._kept
 
     def _keep(self, name: tuple[str, ...], made: object) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from edgebench.api.running import Voice
+from edgebench.api.run_request import Voice
 from edgebench.measure.time_budget import Budget
 from edgebench.search.run_search import Found, Search, SearchRequest, begun, explored, finished
 from edgebench.search.search_messages import Exploration

@@ -20,12 +20,12 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
-from edgebench.api.running import Outcome, Start, Voice, measure
+from edgebench.api.run_request import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.workload import Workload
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.files.atomic_write import replacing
-from edgebench.measure.targets import fetch_assets, prepare_job
+from edgebench.measure.prepare_targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
 from edgebench.models.quantization_recipes import recipes_for

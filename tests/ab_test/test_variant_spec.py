@@ -28,9 +28,9 @@ from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.gate.policy import Allowance, budget_s_of, load_policy
 from edgebench.gate.policy_requests import requests_of, tolerances_of
+from edgebench.measure.prepare_targets import facts_of
 from edgebench.measure.replicate.quality_checks import REDUCED_PARITY_LIMIT
 from edgebench.measure.runner import Target
-from edgebench.measure.targets import facts_of
 from edgebench.measure.worker_messages import Job
 from edgebench.planning.cells import Cell
 from edgebench.planning.own_models import workload_for_model

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import edgebench
 from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.ab_test.pairing import Request
-from edgebench.api import ab_request, measuring, run_options
+from edgebench.api import ab_request, run_and_ab, run_options
 from edgebench.cli import ab, cli, run
 from edgebench.export.columns import columns_of
 from edgebench.files.json_lines import encoded
@@ -420,7 +420,7 @@ def test_values_of_python_are_what_a_person_would_type() -> None:
         "budget": np.float64(90),
         "memory_limit": 2**29,
     }
-    given = measuring._given({}, {}, named, run_parameters.DEFAULTS)
+    given = run_and_ab._given({}, {}, named, run_parameters.DEFAULTS)
     assert given["sets"] == ["threads=1,2", "arena=false", 'mode="a b"']
     assert given["shapes"] == ["x=batch,3", "k=scalar"]
     assert given["ranges"] == ["ids=0,99", "k=1|2"]

@@ -282,7 +282,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_two_kinds_are_never_ranked_against_each_other(tmp_path: Path) -> None:
-    from edgebench.energy.cell_energy import comparable
+    from edgebench.energy.cell_energy import incomparable
     from edgebench.record import Energy
 
     rail = Energy(
@@ -291,9 +291,9 @@ def test_two_kinds_are_never_ranked_against_each_other(tmp_path: Path) -> None:
     external = Energy(
         status="ok", j_per_inference=1.0, uncertainty_j=0.1, kind="measured_external", scope="x"
     )
-    assert comparable(rail, rail)
-    assert not comparable(rail, external)
-    assert not comparable(rail, Energy(status="unavailable", reason="no_sensor"))
+    assert not incomparable((rail, rail))
+    assert incomparable((rail, external))
+    assert incomparable((rail, Energy(status="unavailable", reason="no_sensor")))
 
 
 def test_an_attached_row_takes_the_place_of_its_runs_own(tmp_path: Path) -> None:

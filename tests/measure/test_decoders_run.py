@@ -243,3 +243,14 @@ def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     [refused] = found["rows"]
     assert refused["status"] == "unsupported"
     assert "another vocabulary" in refused["reasons"][0]["message"]
+
+
+def test_the_slowest_prompt_is_sought(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    search = ("--worst-case", "0.2s", "--set", "step_us=100")
+    code, found, _ = run(tmp_path, "--model", model, "--backend", FAKE, *search, *SHORT, *QUICK)
+    assert code in (0, 1)
+    part = row(found, "fake_decoder")["worst_case"]
+    assert part["worst_ns"] > 0
+    assert 1 <= part["median_tokens"] <= part["tokens"] <= 6
+    assert part["tried"] >= 9

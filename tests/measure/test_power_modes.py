@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgebench.analysis.table import build_table
-from edgebench.api import running
+from edgebench.api import run_request
 from edgebench.backend import Backend
 from edgebench.cli import cli
 from edgebench.definitions.workload_loader import load_workloads
@@ -294,7 +294,7 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
         0.0,
         Means(launch, power_modes=modes),
     )
-    stopped = running.measure_all(made, modes)
+    stopped = run_request.measure_all(made, modes)
     assert isinstance(stopped, KeyboardInterrupt)
     assert board.number == 2
 
@@ -338,7 +338,7 @@ def test_a_run_in_two_modes_ends_in_the_former_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board(tmp_path / "board")
-    monkeypatch.setattr(running, "PowerModes", board.modes)
+    monkeypatch.setattr(run_request, "PowerModes", board.modes)
     monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
@@ -360,7 +360,7 @@ def test_a_former_mode_that_does_not_come_back_is_told_and_the_table_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board(tmp_path / "board", stuck=[2])
-    monkeypatch.setattr(running, "PowerModes", board.modes)
+    monkeypatch.setattr(run_request, "PowerModes", board.modes)
     monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgebench.api.progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
+from edgebench.api.run_progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
 from edgebench.assets import download_progress as downloads
 from edgebench.measure.runner import Outlook
 from edgebench.measure.wait_for_quiet import Quiet

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgebench import assets
 from edgebench.api.run_options import workloads_of
-from edgebench.measure.targets import fetch_assets, prepare_job
+from edgebench.measure.prepare_targets import fetch_assets, prepare_job
 from edgebench.models.quantization_recipes import JOINERS
 from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.search import explore as exploring

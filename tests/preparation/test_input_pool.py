@@ -40,24 +40,28 @@ class Numbers(Task):
         return {}
 
 
+def build_pool(task: Task, batch: int) -> list[dict[str, Any]]:
+    return input_pool.pool_of(input_pool.pool_items(task, batch), batch)
+
+
 @pytest.mark.parametrize(("count", "batch", "queries"), [(100, 1, 16), (5, 1, 5), (100, 8, 12)])
 def test_the_pool_holds_distinct_queries(count: int, batch: int, queries: int) -> None:
-    pool = input_pool.build_pool(Numbers(count), batch)
+    pool = build_pool(Numbers(count), batch)
     assert len(pool) == queries
     assert all(feeds["x"].shape == (batch, 4) for feeds in pool)
     assert len({feeds["x"].tobytes() for feeds in pool}) == queries
 
 
 def test_items_repeat_only_where_there_are_too_few() -> None:
-    pool = input_pool.build_pool(Numbers(3), 8)
+    pool = build_pool(Numbers(3), 8)
     assert len(pool) == 2
     assert set(pool[0]["n"].ravel()) == {0, 1, 2}
 
 
 def test_a_pool_of_large_queries_is_small() -> None:
-    pool = input_pool.build_pool(Numbers(100, width=2**20), 1)  # 4 MiB and a bit each
+    pool = build_pool(Numbers(100, width=2**20), 1)  # 4 MiB and a bit each
     assert len(pool) == 7
-    assert len(input_pool.build_pool(Numbers(100, width=2**20), 8)) == input_pool.MIN_POOL
+    assert len(build_pool(Numbers(100, width=2**20), 8)) == input_pool.MIN_POOL
 
 
 @given(batch=st.integers(1, 9))

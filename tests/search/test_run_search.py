@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from edgebench.api import progress_output, running
+from edgebench.api import progress_output, run_request
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.measure import targets
+from edgebench.measure import prepare_targets
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.planning.settings import parse_sets
@@ -121,12 +121,14 @@ class Made:
             verdicts=[known[p] for p in job.precisions if p in known], confidence=0.95
         )
 
-    def measure(self, options: Options, start: running.Start, voice: Any) -> running.Outcome:
+    def measure(
+        self, options: Options, start: run_request.Start, voice: Any
+    ) -> run_request.Outcome:
         assert start.out is not None
         file = start.out / "desk" / "20260701T100000Z-0123abcd.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         precisions = parse_sets(options.sets)["precision"]
-        return running.Outcome([self.record(str(each)) for each in precisions], file)
+        return run_request.Outcome([self.record(str(each)) for each in precisions], file)
 
     def record(self, precision: str) -> Record:
         times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
@@ -165,12 +167,12 @@ def searching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[SearchReport | None, list[str]]]:
     monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
-    fetched = targets.Fetched({}, {})
+    fetched = prepare_targets.Fetched({}, {})
     monkeypatch.setattr(run_search, "fetch_assets", lambda cells, progress: fetched)
     paths: Mapping[str, Path] = {
         asset.sha256: tmp_path / "asset" for asset in (WORKLOAD.model, *WORKLOAD.data.values())
     }
-    monkeypatch.setattr(targets.Fetched, "paths", paths, raising=False)
+    monkeypatch.setattr(prepare_targets.Fetched, "paths", paths, raising=False)
 
     def prepared(cell: Any, settings: Any, cache: Path, _: Any) -> Any:
         return PrepareJob(task="file_typing", source="m", source_sha256="0" * 64, cache=str(cache))

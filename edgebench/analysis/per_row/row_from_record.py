@@ -21,7 +21,7 @@ from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.shape_rows import shapes_of
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import sustained_of
-from edgebench.analysis.per_row.worst_rows import worst_of
+from edgebench.analysis.per_row.worst_rows import why_no_energy, worst_of
 from edgebench.analysis.table_types import (
     ColdStart,
     Interval,
@@ -209,7 +209,7 @@ def _bounds(
 def _no_interval(replicates: int) -> str:
     if replicates >= 2:
         return unknown_words.MEASURED_ZERO
-    return unknown_words.few_long_replicates(replicates)
+    return unknown_words.few_replicates(replicates, long=True)
 
 
 def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
@@ -488,57 +488,65 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     if nothing:
         unknown["latency_ns"] = nothing
     _explain_load(row, nothing, unknown)
-    if row.throughput_per_s is None:
-        unknown["throughput_per_s"] = nothing or unknown_words.NO_WINDOW
-    if row.throughput_low_per_s is None:
-        why = _no_interval(len(row.throughput_of_replicates_per_s))
-        unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
-    if row.interval.percentile is None:
-        unknown["interval.percentile"] = unknown_words.OFFLINE_INTERVAL
-    if row.interval.target is None:
-        unknown["interval.target"] = unknown_words.NO_TARGET
-    if row.interval.reached is None:
-        unknown["interval.reached"] = unknown_words.NO_INTERVAL
-    if row.interval.met is None:
-        unknown["interval.met"] = unknown_words.NO_INTERVAL_OR_TARGET
+    _explain_rates(row, nothing, unknown)
     _explain_memory(row, nothing, unknown)
     _explain_quality(row, record, nothing, unknown)
     _explain_energy(row.energy, unknown)
     _explain_model(row, unknown)
-    if row.power_mode is None:
-        unknown["power_mode"] = unknown_words.NO_POWER_MODE
-    if row.effective is None:
-        unknown["effective"] = nothing or unknown_words.NO_SESSION_REPORT
-    else:
-        _explain_fields(row.effective, "effective", unknown_words.UNTOLD_BY_RUNTIME, unknown)
+    _explain_session(row, nothing, unknown)
     for name in ("front", "front_probability", "front_by_value", "pareto"):
         unknown[name] = unknown_words.NOT_RANKED
     unknown["baseline"] = unknown_words.NO_FP32_ROW
     for name in ("pipeline", "cold_start", "warmup"):
-        part = getattr(row, name)
-        if part is None:
-            unknown[name] = nothing or unknown_words.NOT_MEASURED
-        else:
-            _explain_fields(part, name, unknown_words.NOT_MEASURED_EACH, unknown)
+        why = (nothing or unknown_words.NOT_MEASURED, unknown_words.NOT_MEASURED_EACH)
+        _explain_part(row, name, *why, unknown)
     _explain_sustained(row, nothing, unknown)
     _explain_stream(row, nothing, unknown)
     _explain_company(row, unknown)
     _explain_loadgen(row, unknown)
     _explain_shapes(row, unknown)
-    if row.worst_case is None:
-        unknown["worst_case"] = unknown_words.NO_WORST_CASE
-    else:
-        _explain_fields(row.worst_case, "worst_case", unknown_words.TIME_OF_0, unknown)
-    if row.generate is None:
-        generates = row.scenario == "generate"
-        unknown["generate"] = nothing if generates else unknown_words.NO_TEXT
-    if row.caching is None:
-        unknown["caching"] = nothing or unknown_words.NO_UNSEEN_INPUTS
-    if row.replicate_wall_s is None:
-        unknown["replicate_wall_s"] = nothing or unknown_words.NOT_RECORDED
+    _explain_worst(row, good, unknown)
+    reasons = {
+        "generate": nothing if row.scenario == "generate" else unknown_words.NO_TEXT,
+        "caching": nothing or unknown_words.NO_UNSEEN_INPUTS,
+        "replicate_wall_s": nothing or unknown_words.NOT_RECORDED,
+        "inputs_sha256": nothing or unknown_words.NOT_RECORDED,
+    }
+    unknown.update({name: why for name, why in reasons.items() if getattr(row, name) is None})
     unknown["imported"] = unknown_words.BY_EDGEBENCH
-    if row.inputs_sha256 is None:
-        unknown["inputs_sha256"] = nothing or unknown_words.NOT_RECORDED
+
+
+def _explain_rates(row: Row, nothing: str, unknown: Unknown) -> None:
+    if row.throughput_per_s is None:
+        unknown["throughput_per_s"] = nothing or unknown_words.NO_WINDOW
+    if row.throughput_low_per_s is None:
+        why = _no_interval(len(row.throughput_of_replicates_per_s))
+        unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
+    reasons = {
+        "percentile": unknown_words.OFFLINE_INTERVAL,
+        "target": unknown_words.NO_TARGET,
+        "reached": unknown_words.NO_INTERVAL,
+        "met": unknown_words.NO_INTERVAL_OR_TARGET,
+    }
+    for name, why in reasons.items():
+        if getattr(row.interval, name) is None:
+            unknown[f"interval.{name}"] = why
+
+
+def _explain_session(row: Row, nothing: str, unknown: Unknown) -> None:
+    if row.power_mode is None:
+        unknown["power_mode"] = unknown_words.NO_POWER_MODE
+    why = (nothing or unknown_words.NO_SESSION_REPORT, unknown_words.UNTOLD_BY_RUNTIME)
+    _explain_part(row, "effective", *why, unknown)
+
+
+def _explain_part(row: Row, name: str, missing: str, untold: str, unknown: Unknown) -> None:
+    """`missing`: why the row has no such part; `untold`: why fields of one that it has are unknown."""
+    part = getattr(row, name)
+    if part is None:
+        unknown[name] = missing
+    else:
+        _explain_fields(part, name, untold, unknown)
 
 
 def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
@@ -566,12 +574,30 @@ def _explain_company(row: Row, unknown: Unknown) -> None:
         unknown["company.total_bytes"] = unknown_words.UNTOLD_BY_SYSTEM
 
 
+def _explain_worst(row: Row, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
+    part = row.worst_case
+    if part is None:
+        unknown["worst_case"] = unknown_words.NO_WORST_CASE
+        return
+    _explain_fields(part, "worst_case", unknown_words.TIME_OF_0, unknown)
+    why = why_no_energy(good)
+    for name in ("j", "uncertainty_j", "median_j", "amplification", "seed", "kind"):
+        if getattr(part, f"energy_{name}") is None:
+            unknown[f"worst_case.energy_{name}"] = why
+    if part.tokens is None:
+        unknown["worst_case.tokens"] = unknown_words.NO_ANSWER_TEXT
+        unknown["worst_case.median_tokens"] = unknown_words.NO_ANSWER_TEXT
+
+
 def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     if row.loadgen is None:
         unknown["loadgen"] = unknown_words.NO_LOADGEN
     else:
         why = unknown_words.not_of_loadgen(row.loadgen.scenario)
         _explain_fields(row.loadgen, "loadgen", why, unknown)
+        if row.loadgen.p90_same_ratio is None and row.loadgen.p90_ns is not None:
+            unknown["loadgen.p90_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
+            unknown["loadgen.p99_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
 
 
 def _explain_shapes(row: Row, unknown: Unknown) -> None:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +23,8 @@ import msgspec
 from edgebench.errors import EdgebenchError
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.worker import warm_start
-from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
-from edgebench.processes.parent_tie import be_first_to_go
 from edgebench.record import Instructions, Replicate
 
 COUNTED_S: Final = 10.0  # of all windows, as slow as they are here
@@ -40,12 +38,7 @@ Window = Callable[[Callable[[], None]], int]
 
 def main() -> None:
     dump = Path(sys.argv[1])
-    job_fd, result_fd, parent_pid = map(int, sys.argv[2:5])
-    link = ParentLink(job_fd, result_fd, parent_pid)
-    link.die_with_parent()
-    be_first_to_go()
-    job = link.receive_job()
-    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    link, job, started = begin(sys.argv[2:5])
     try:
         found = counted(job, link, Callgrind(dump))
     except EdgebenchError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,10 +23,10 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.check_plan import check_plan
 from edgebench.measure.replicate.phases import peak_of, timed
-from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import instruction_counter, process_memory
-from edgebench.processes.parent_tie import be_first_to_go, limit_memory
+from edgebench.processes.parent_tie import limit_memory
 from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
 from edgebench.words import unknown_words
 from edgebench.words.reason_words import reason
@@ -40,12 +39,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    job_fd, result_fd, parent_pid = map(int, sys.argv[1:4])
-    link = ParentLink(job_fd, result_fd, parent_pid)
-    link.die_with_parent()
-    be_first_to_go()
-    job = link.receive_job()
-    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    link, job, started = begin(sys.argv[1:4])
     try:
         done = measure(job, link, started)
     except MemoryError:
@@ -66,7 +60,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
     limit_memory(steps.allocations_limit(job))
-    instruction_counter.begin()
+    instruction_counter.begin(instruction_counter.INSTRUCTIONS)
+    if job.company is not None:
+        instruction_counter.begin(instruction_counter.CACHE_MISSES)
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker

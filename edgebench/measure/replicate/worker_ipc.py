@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
 
 import msgspec
 
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_job, encode_message
-from edgebench.processes.parent_tie import die_with_parent, keep_orphans
+from edgebench.processes.parent_tie import be_first_to_go, die_with_parent, keep_orphans
+
+
+def begin(words: Sequence[str]) -> tuple[ParentLink, Job, str]:
+    """What a worker does first, of its arguments: the link, its job, and when it began.
+
+    From then on the process ends with its parent, and before it when memory runs out.
+    """
+    link = ParentLink(*map(int, words))
+    link.die_with_parent()
+    be_first_to_go()
+    job = link.receive_job()
+    return link, job, datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 class ParentLink:

@@ -201,6 +201,55 @@ def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
     )
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What the file's metadata states of its architecture, each read as what it must be."""
+
+    architecture: str
+    metadata: Mapping[str, Any]
+
+    def of(self, key: str, otherwise: Any = None) -> Any:
+        value = self.metadata.get(f"{self.architecture}.{key}", otherwise)
+        if value is None:
+            raise EdgebenchError(f"the GGUF file does not state {self.architecture}.{key}")
+        if isinstance(value, list):
+            raise UnsupportedError(f"{self.architecture}.{key} differs from layer to layer")
+        return value
+
+    def count(self, key: str, otherwise: int | None = None) -> int:
+        value = self.of(key, otherwise)
+        if type(value) is not int or value < 1:
+            raise self._not(key, value, "a count")
+        return value
+
+    def number(self, key: str, otherwise: float | None = None) -> float:
+        value = self.of(key, otherwise)
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise self._not(key, value, "a number")
+        return float(value)
+
+    def _not(self, key: str, value: Any, what: str) -> EdgebenchError:
+        return EdgebenchError(
+            f"{self.architecture}.{key} of the GGUF file is {value!r}, not {what}", AGAIN
+        )
+
+    def check_supported(self) -> None:
+        for key in ("expert_count", "attention.sliding_window", "attn_logit_softcapping"):
+            if self.metadata.get(f"{self.architecture}.{key}"):
+                raise UnsupportedError(f"{self.architecture}.{key} is not supported")
+
+    def rope_scale(self) -> float:
+        """The factor of rotary positions."""
+        scaling = self.metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
+        if scaling not in ("none", "linear"):
+            raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
+        if self.number("rope.scaling.attn_factor", 1.0) != 1:  # times what is turned, in llama.cpp
+            raise UnsupportedError(f"{self.architecture}.rope.scaling.attn_factor is not supported")
+        # As llama.cpp takes it where no kind is named, and where an older key or none tells the factor.
+        factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 1.0)) or 1.0
+        return 1 / factor if scaling == "linear" else 1.0
+
+
 def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Decoder:
     name = str(metadata.get("general.architecture", ""))
     family = FAMILIES.get(name)
@@ -209,58 +258,30 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
             f"decoders of the architecture {name!r} are not supported",
             f"supported are {', '.join(FAMILIES)}",
         )
-
-    def fact(key: str, otherwise: Any = None) -> Any:
-        value = metadata.get(f"{name}.{key}", otherwise)
-        if value is None:
-            raise EdgebenchError(f"the GGUF file does not state {name}.{key}")
-        if isinstance(value, list):
-            raise UnsupportedError(f"{name}.{key} differs from layer to layer")
-        return value
-
-    def count(key: str, otherwise: int | None = None) -> int:
-        value = fact(key, otherwise)
-        if type(value) is not int or value < 1:
-            raise EdgebenchError(f"{name}.{key} of the GGUF file is {value!r}, not a count", AGAIN)
-        return value
-
-    def number(key: str, otherwise: float | None = None) -> float:
-        value = fact(key, otherwise)
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise EdgebenchError(f"{name}.{key} of the GGUF file is {value!r}, not a number", AGAIN)
-        return float(value)
-
-    for key in ("expert_count", "attention.sliding_window", "attn_logit_softcapping"):
-        if metadata.get(f"{name}.{key}"):
-            raise UnsupportedError(f"{name}.{key} is not supported")
-    scaling = metadata.get(f"{name}.rope.scaling.type", "linear")
-    if scaling not in ("none", "linear"):
-        raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
-    if number("rope.scaling.attn_factor", 1.0) != 1:  # times what is turned, in llama.cpp
-        raise UnsupportedError(f"{name}.rope.scaling.attn_factor is not supported")
-    # As llama.cpp takes it where no kind is named, and where an older key or none tells the factor.
-    factor = number("rope.scaling.factor", number("rope.scale_linear", 1.0)) or 1.0
-    heads, width = count("attention.head_count"), count("embedding_length")
-    head_size = count("attention.key_length", max(width // heads, 1))
-    if count("attention.value_length", head_size) != head_size:
+    facts = _Facts(name, metadata)
+    facts.check_supported()
+    rope_scale = facts.rope_scale()
+    heads, width = facts.count("attention.head_count"), facts.count("embedding_length")
+    head_size = facts.count("attention.key_length", max(width // heads, 1))
+    if facts.count("attention.value_length", head_size) != head_size:
         raise UnsupportedError("keys and values of different sizes are not supported")
     embedding = tensors.get("token_embd.weight")
     if embedding is None:
         raise EdgebenchError("the GGUF file has no tensor token_embd.weight")
     return Decoder(
         architecture=name,
-        layers=count("block_count"),
+        layers=facts.count("block_count"),
         width=width,
         heads=heads,
-        kv_heads=count("attention.head_count_kv", heads),
+        kv_heads=facts.count("attention.head_count_kv", heads),
         head_size=head_size,
-        hidden=count("feed_forward_length"),
+        hidden=facts.count("feed_forward_length"),
         vocabulary=embedding.shape[0],
-        context_length=count("context_length"),
-        norm_epsilon=number("attention.layer_norm_rms_epsilon"),
-        rope_base=number("rope.freq_base", 10000.0),
-        rope_size=count("rope.dimension_count", head_size),
-        rope_scale=1 / factor if scaling == "linear" else 1.0,
+        context_length=facts.count("context_length"),
+        norm_epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+        rope_base=facts.number("rope.freq_base", 10000.0),
+        rope_size=facts.count("rope.dimension_count", head_size),
+        rope_scale=rope_scale,
         interleaved_rope=family.interleaved_rope,
         qk_norm=family.qk_norm,
         qkv_bias="blk.0.attn_q.bias" in tensors,

@@ -11,8 +11,8 @@ from edgebench.probes.device_facts import turbo
 from edgebench.probes.machine import Machine
 from edgebench.probes.nvpmodel import is_jetson
 from edgebench.record import StateCheck
-
-_NO_CPUFREQ = "no cpufreq in /sys (usual in a virtual machine)"
+from edgebench.words import fact_words
+from edgebench.words import state_words as words
 
 
 def governor(machine: Machine) -> StateCheck | None:
@@ -21,12 +21,12 @@ def governor(machine: Machine) -> StateCheck | None:
     readings = [proc_files.read(path / "scaling_governor") for path in clock_policies(machine.root)]
     governors = sorted({text for text in readings if text})
     if not governors:
-        return unknown("governor", _NO_CPUFREQ)
+        return unknown("governor", words.NO_CPUFREQ)
     return judge(
         "governor",
         governors == ["performance"],
         ", ".join(governors),
-        "sudo cpupower frequency-set -g performance",
+        words.SET_GOVERNOR,
     )
 
 
@@ -35,12 +35,12 @@ def turbo_off(machine: Machine) -> StateCheck | None:
         return None
     on = turbo(machine)
     if on is None:
-        return unknown("turbo", "no intel_pstate/no_turbo or cpufreq/boost in /sys")
+        return unknown("turbo", fact_words.NO_TURBO_SWITCH)
     return judge(
         "turbo",
         not on,
-        "on: the clock depends on temperature and on other cores" if on else "off",
-        "switch it off in the firmware, or by intel_pstate/no_turbo or cpufreq/boost",
+        words.TURBO_ON if on else "off",
+        words.SWITCH_TURBO_OFF,
     )
 
 
@@ -49,13 +49,15 @@ def clocks_pinned(machine: Machine) -> StateCheck | None:
         return None
     spans = _clock_spans(machine)
     if not spans:
-        return unknown("clocks_pinned", _NO_CPUFREQ)
+        return unknown("clocks_pinned", words.NO_CPUFREQ)
     free = [f"{name} {low}-{high}" for name, low, high in spans if low != high]
     return judge(
         "clocks_pinned",
         not free,
-        "; ".join(free[:3]) + ("; ..." if len(free) > 3 else "") if free else "minimum = maximum",
-        "Jetson: sudo jetson_clocks; else sudo cpupower frequency-set -d FREQ -u FREQ",
+        "; ".join(free[:3]) + ("; ..." if len(free) > 3 else "")
+        if free
+        else words.CLOCKS_ARE_PINNED,
+        words.PIN_CLOCKS,
     )
 
 
@@ -84,5 +86,5 @@ def jetson_clocks(machine: Machine) -> StateCheck | None:
     text = machine.run(["jetson_clocks", "--show"])
     lines = [" ".join(line.split()) for line in (text or "").splitlines() if line.strip()]
     if not lines:
-        return unknown("jetson_clocks", "jetson_clocks --show gave no answer (it needs root)")
+        return unknown("jetson_clocks", words.NO_JETSON_CLOCKS)
     return recorded("jetson_clocks", "; ".join(lines))

@@ -12,6 +12,7 @@ from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import snapshot
 from edgebench.probes.snapshot_changes import STEAL_LIMIT
 from edgebench.record import StateCheck
+from edgebench.words import state_words as words
 
 PRESSURE_LIMIT_PERCENT = 5.0
 LOAD_PER_CPU_LIMIT = 0.1
@@ -22,28 +23,28 @@ def cpu_pressure(machine: Machine) -> StateCheck | None:
         return None
     share = _pressure_percent(machine, "cpu")
     if share is None:
-        return unknown("cpu_pressure", "no /proc/pressure/cpu")
+        return unknown("cpu_pressure", words.NO_CPU_PRESSURE)
     return judge(
         "cpu_pressure",
         share <= PRESSURE_LIMIT_PERCENT,
-        f"tasks waited for a CPU {share:.1f} % of the last 10 s",
-        "end other programs and wait ten seconds",
+        words.waited_for_cpu(share),
+        words.WAIT_SECONDS,
     )
 
 
 def load(machine: Machine) -> StateCheck | None:
     """The one-minute load average per CPU."""
     text = machine.run(["sysctl", "-n", "vm.loadavg"]) if machine.macos else None
-    words = (text or machine.read("proc/loadavg") or "").replace("{", "").split()
+    figures = (text or machine.read("proc/loadavg") or "").replace("{", "").split()
     cpus = _cpu_count(machine)
-    if not words or not _is_number(words[0]) or not cpus:
-        return unknown("load", "no load average or no CPU count")
-    per_cpu = float(words[0]) / cpus
+    if not figures or not _is_number(figures[0]) or not cpus:
+        return unknown("load", words.NO_LOAD)
+    per_cpu = float(figures[0]) / cpus
     return judge(
         "load",
         per_cpu <= LOAD_PER_CPU_LIMIT,
-        f"{per_cpu:.2f} per CPU in the last minute",
-        "end other programs and wait a minute",
+        words.load_per_cpu(per_cpu),
+        words.WAIT_A_MINUTE,
     )
 
 
@@ -60,13 +61,13 @@ def steal(machine: Machine) -> StateCheck | None:
         return None
     ticks = snapshot(machine.root)
     if ticks.stolen_ticks is None or not ticks.wanted_ticks:
-        return unknown("steal", "no steal column in /proc/stat")
+        return unknown("steal", words.NO_STEAL)
     share = ticks.stolen_ticks / ticks.wanted_ticks
     return judge(
         "steal",
         share <= STEAL_LIMIT,
-        f"{share:.2%} of the CPU time wanted since boot",
-        "use a dedicated machine or an instance type with dedicated cores",
+        words.stolen_since_boot(share),
+        words.DEDICATED_CORES,
     )
 
 
@@ -75,18 +76,18 @@ def swap(machine: Machine) -> StateCheck | None:
         return None
     pages = snapshot(machine.root).swapped_pages
     if pages is None:
-        return unknown("swap", "no pswpin and pswpout in /proc/vmstat")
+        return unknown("swap", words.NO_SWAP_COUNTERS)
     if pages == 0:
-        return StateCheck(name="swap", level="ok", evidence="no page swapped since boot")
+        return recorded("swap", words.NO_PAGE_SWAPPED)
     waited = _pressure_percent(machine, "memory")
-    evidence = f"{pages} pages swapped since boot"
+    evidence = words.swapped_since_boot(pages, waited)
     if waited is None:
-        return unknown("swap", f"{evidence}; no /proc/pressure/memory to tell whether now")
+        return unknown("swap", evidence)
     return judge(
         "swap",
         waited == 0,
-        f"{evidence}; tasks waited for memory {waited:.1f} % of the last 10 s",
-        "free memory: end other programs",
+        evidence,
+        words.FREE_MEMORY,
     )
 
 
@@ -96,7 +97,7 @@ def cgroup_throttle(machine: Machine) -> StateCheck | None:
     if not counts:
         return None
     total = sum(counts.values())
-    return recorded("cgroup_throttle", f"{total} periods so far; watched in every replicate")
+    return recorded("cgroup_throttle", words.quota_ran_out(total))
 
 
 def hypervisor(machine: Machine) -> StateCheck | None:
@@ -106,8 +107,8 @@ def hypervisor(machine: Machine) -> StateCheck | None:
     return judge(
         "hypervisor",
         not virtual.virtual,
-        f"virtual machine ({virtual.evidence})" if virtual.virtual else virtual.evidence,
-        "compare only runs made on this machine in one session, or use real hardware",
+        words.virtual_machine(virtual.evidence) if virtual.virtual else virtual.evidence,
+        words.ONE_SESSION,
     )
 
 
@@ -118,8 +119,7 @@ def emulated(machine: Machine, process: Process | None = None) -> StateCheck | N
     emulator = emulation.detect(machine, process or emulation.Process.own())
     if not emulator.emulated:
         return None
-    fix = f"use a Python for {emulator.kernel}, or real hardware: times of an emulated processor are no one's"
-    return judge("emulation", False, emulator.evidence, fix)
+    return judge("emulation", False, emulator.evidence, words.use_native_python(emulator.kernel))
 
 
 def _pressure_percent(machine: Machine, resource: str) -> float | None:

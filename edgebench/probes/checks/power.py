@@ -10,6 +10,7 @@ from edgebench.probes.checks.check_result import judge, recorded, unknown
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import feeds_a_device, snapshot
 from edgebench.record import StateCheck
+from edgebench.words import state_words as words
 
 _PROFILE = "sys/firmware/acpi/platform_profile"
 
@@ -21,18 +22,15 @@ def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | No
     if declared is None:
         return None if mode_now is None else recorded("power_mode", mode_now)
     if mode_now is None:
-        return unknown("power_mode", f"declared {declared}; the machine tells none")
+        return unknown("power_mode", words.mode_untold(declared))
     same = mode.is_called(declared) if mode else mode_now == declared
     if same is None:
-        return unknown(
-            "power_mode", f"{mode_now}, which cannot be told from the declared {declared}"
-        )
-    how = f"sudo nvpmodel -m the number of {declared}" if mode else f"write it to /{_PROFILE}"
+        return unknown("power_mode", words.mode_beside_declared(mode_now, declared))
     return judge(
         "power_mode",
         same,
-        mode_now if same else f"{mode_now}, and devices.yaml declares {declared}",
-        f"{how}, or correct devices.yaml",
+        mode_now if same else words.mode_unlike_declared(mode_now, declared),
+        words.set_power_mode(declared, None if mode else f"/{_PROFILE}"),
     )
 
 
@@ -42,9 +40,9 @@ def low_power_mode(machine: Machine) -> StateCheck | None:
         return None
     setting = re.search(r"lowpowermode\s+([01])", machine.run(["pmset", "-g"]) or "")
     if setting is None:
-        return unknown("low_power_mode", "pmset -g does not report lowpowermode")
+        return unknown("low_power_mode", words.NO_LOW_POWER_MODE)
     on = setting[1] == "1"
-    return judge("low_power_mode", not on, "on" if on else "off", "sudo pmset -a lowpowermode 0")
+    return judge("low_power_mode", not on, "on" if on else "off", words.LOW_POWER_MODE_OFF)
 
 
 def battery(machine: Machine) -> StateCheck | None:
@@ -60,25 +58,23 @@ def battery(machine: Machine) -> StateCheck | None:
     supplies = machine.glob("sys/class/power_supply/*/type")
     if not supplies:
         return None
-    return _battery(bool(draining), f"{', '.join(draining)} discharging" if draining else "")
+    return _battery(bool(draining), words.discharging(draining) if draining else "")
 
 
 def _macos_battery(machine: Machine) -> StateCheck | None:
     drawn = re.search(r"drawing from '([^']+)'", machine.run(["pmset", "-g", "batt"]) or "")
     if drawn is None:
-        return unknown("battery", "pmset -g batt gave no answer")
-    return _battery("Battery" in drawn[1], f"drawing from {drawn[1]}")
+        return unknown("battery", words.NO_BATTERY_ANSWER)
+    return _battery("Battery" in drawn[1], words.drawing_from(drawn[1]))
 
 
 def _battery(on_battery: bool, evidence: str) -> StateCheck:
-    return judge(
-        "battery", not on_battery, evidence or "no battery discharging", "plug in the charger"
-    )
+    return judge("battery", not on_battery, evidence or words.NO_BATTERY_DISCHARGING, words.PLUG_IN)
 
 
 def jetson_overcurrent(machine: Machine) -> StateCheck | None:
     counts = snapshot(machine.root).events.get("overcurrent")
     if not counts:
         return None
-    listed = ", ".join(f"{Path(path).name} {count}" for path, count in counts.items())
-    return recorded("overcurrent", f"{listed} since boot; watched in every replicate")
+    named = {Path(path).name: count for path, count in counts.items()}
+    return recorded("overcurrent", words.overcurrent_since_boot(named))

@@ -11,6 +11,7 @@ from edgebench.probes.macos_thermal import PRESSURE_KEY
 from edgebench.probes.snapshot import pi_bits, pi_flag_files, snapshot
 from edgebench.probes.temperature import COLDEST_C, DUMMY_ZONE, Thermometer
 from edgebench.record import StateCheck
+from edgebench.words import state_words as words
 
 TRIP_MARGIN_K = 10.0
 
@@ -22,14 +23,13 @@ def temperature(machine: Machine) -> StateCheck | None:
     margins = _zone_margins(machine) + _hwmon_margins(machine)
     if not margins:
         now = Thermometer.find(machine.root).read()
-        read = "" if now is None else f"{now:.1f} C; "
-        return unknown("temperature", f"{read}no sensor in /sys names its limit")
+        return unknown("temperature", words.no_limit_known(now))
     margin, evidence = min(margins)
     return judge(
         "temperature",
         margin >= TRIP_MARGIN_K,
         evidence,
-        "let it cool down, or cool it better",
+        words.COOL_DOWN_OR_BETTER,
     )
 
 
@@ -61,7 +61,8 @@ def _margin(name: str, kind: str, reading: Path, limit: Path) -> list[tuple[floa
     now, end = proc_files.read_int(reading), proc_files.read_int(limit)
     if now is None or end is None or now < COLDEST_C * 1000 or end <= 0:
         return []
-    return [((end - now) / 1000, f"{name} {now / 1000:.1f} C, {kind} at {end / 1000:.1f} C")]
+    evidence = words.temperature_and_limit(name, now / 1000, kind, end / 1000)
+    return [((end - now) / 1000, evidence)]
 
 
 def throttle_counts(machine: Machine) -> StateCheck | None:
@@ -70,9 +71,9 @@ def throttle_counts(machine: Machine) -> StateCheck | None:
         return None
     counts = snapshot(machine.root).events.get("thermal_throttle")
     if not counts:
-        return unknown("thermal_throttle", "no thermal_throttle counters in /sys")
+        return unknown("thermal_throttle", words.NO_THROTTLE_COUNTERS)
     total = sum(counts.values())
-    return recorded("thermal_throttle", f"{total} events since boot; watched in every replicate")
+    return recorded("thermal_throttle", words.throttled_since_boot(total))
 
 
 def cooling_throttle(machine: Machine) -> StateCheck | None:
@@ -82,12 +83,12 @@ def cooling_throttle(machine: Machine) -> StateCheck | None:
         return None
     slowed = throttling.cooling(devices)
     if slowed is None:
-        return unknown("cooling_throttle", "no cooling device reports its state")
+        return unknown("cooling_throttle", words.NO_COOLING_STATE)
     return judge(
         "cooling_throttle",
         not slowed,
-        slowed or f"none of {len(devices)} cooling devices slows a processor",
-        "let it cool down, or cool it better",
+        slowed or words.none_slows(len(devices)),
+        words.COOL_DOWN_OR_BETTER,
         bad="invalid",
     )
 
@@ -99,10 +100,9 @@ def gpu_throttle(machine: Machine) -> StateCheck | None:
     nvml = machine.nvml()
     gpus = [] if nvml is None else nvidia_clocks.read(nvml)
     if not gpus:
-        missing = "NVIDIA's driver is loaded; NVML gave no answer"
-        return unknown("gpu_throttle", missing, "pip install 'edgebench[nvidia]'")
+        return unknown("gpu_throttle", words.NO_NVML_ANSWER, words.INSTALL_NVML)
     if any(each.reasons is None for each in gpus):
-        return unknown("gpu_throttle", "the driver reports no reasons for this GPU")
+        return unknown("gpu_throttle", words.NO_GPU_REASONS)
     bits = 0
     for each in gpus:
         bits |= each.reasons or 0
@@ -113,8 +113,8 @@ def gpu_throttle(machine: Machine) -> StateCheck | None:
     return judge(
         "gpu_throttle",
         not (slowed or capped),
-        ", ".join(filter(None, (slowed, capped))) or "no thermal, hardware or power reason",
-        "let the GPU cool down" if slowed else "raise the GPU's power limit, or lock its clock",
+        ", ".join(filter(None, (slowed, capped))) or words.GPU_NOT_SLOWED,
+        words.COOL_GPU_DOWN if slowed else words.RAISE_GPU_LIMIT,
         bad="invalid" if slowed else "warn",
     )
 
@@ -127,13 +127,12 @@ def pi_throttled(machine: Machine) -> StateCheck | None:
         answer = proc_files.read(paths[0], 64) if paths else None
     bits = pi_bits((answer or "").strip())
     if bits is None:
-        return unknown("pi_throttled", "vcgencmd gave no answer") if machine.pi else None
-    when = "now" if bits & 0xF else "since boot"
+        return unknown("pi_throttled", words.NO_VCGENCMD_ANSWER) if machine.pi else None
     return judge(
         "pi_throttled",
         bits == 0,
-        f"{bits:#x}" + (f": under-voltage, capped or throttled {when}" if bits else ""),
-        "use a stronger supply and cooling, then reboot to clear the flags",
+        words.pi_flags(bits),
+        words.SUPPLY_AND_COOLING,
         bad="invalid",
     )
 
@@ -144,12 +143,12 @@ def macos_thermal(machine: Machine) -> StateCheck | None:
     answer = machine.run(["notifyutil", "-g", PRESSURE_KEY])
     level = (answer or "").split()[-1:]
     if not level or not level[0].isdecimal():
-        return unknown("thermal_pressure", "notifyutil gave no answer")
+        return unknown("thermal_pressure", words.NO_NOTIFYUTIL_ANSWER)
     return judge(
         "thermal_pressure",
-        level == ["0"],
-        f"level {level[0]}" + (" (nominal)" if level == ["0"] else " (0 is nominal)"),
-        "let it cool down",
+        int(level[0]) == 0,
+        words.pressure_level(int(level[0])),
+        words.COOL_DOWN,
         bad="invalid",
     )
 
@@ -159,18 +158,18 @@ def fan(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
     turning = [
-        f"{proc_files.read(path.parent / 'name') or path.parent.name} {speed} rpm"
+        words.fan_speed(proc_files.read(path.parent / "name") or path.parent.name, speed)
         for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/fan[0-9]*_input")
         if (speed := proc_files.read_int(path)) is not None
     ]
     turning += [
-        f"{name} at step {step}"
+        words.fan_step(name, step)
         for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
         if "fan" in (name := proc_files.read(path / "type") or "").lower()
         and (step := proc_files.read_int(path / "cur_state")) is not None
     ]
     if not turning:
-        return unknown("fan", "no fan in /sys reports its speed")
+        return unknown("fan", words.NO_FAN)
     return recorded("fan", ", ".join(turning))
 
 
@@ -190,4 +189,4 @@ def ambient(machine: Machine) -> StateCheck | None:
         reading = proc_files.read_int(path) if "ambient" in name.lower() else None
         if reading is not None and reading >= COLDEST_C * 1000:
             return recorded("ambient", f"{name} {reading / 1000:.1f} C")
-    return unknown("ambient", "no sensor named ambient")
+    return unknown("ambient", words.NO_AMBIENT_SENSOR)

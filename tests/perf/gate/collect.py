@@ -135,7 +135,8 @@ def _calibrated(job: Job) -> int:
     )
     session = backend.open(model, job.options)
     task = task_of(job, job.fp32_inputs or session.inputs)
-    pool = [session.prepare(item) for item in input_pool.build_pool(task, job.batch)]
+    items = input_pool.pool_items(task, job.batch)
+    pool = [session.prepare(feeds) for feeds in input_pool.pool_of(items, job.batch)]
     times = []
     for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
         start = time.process_time_ns()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebench.measure.extra_rounds import open_cells
+from edgebench.measure.stopping_rule import open_cells
 from tests import records as make
 
 

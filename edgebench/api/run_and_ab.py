@@ -20,7 +20,7 @@ from edgebench.api.loading import loaded
 from edgebench.api.progress_output import Telling, voice_of
 from edgebench.api.results import Names, Results, preferences, without_gc
 from edgebench.api.run_options import resolved
-from edgebench.api.running import Outcome, Start, measure
+from edgebench.api.run_request import Outcome, Start, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
@@ -56,7 +56,7 @@ class RunOptions(TypedDict, total=False):
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
-    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s", "memory:2GB"
     shape_sequence: Names  # also gives one session several shapes: "natural", or "ids=1,16;1,64"
     worst_case: Duration  # also searches for the slowest input, so long in each process
     loadgen: bool  # has MLPerf's LoadGen drive each session too
