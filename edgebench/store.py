@@ -32,10 +32,14 @@ from edgebench.files.regular_file import open_regular
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
 from edgebench.record_validation import record_findings, replicate_findings
 from edgebench.text.plain_text import say
+from edgebench.words import note_words
 
 JOURNAL_SUFFIX = ".journal"
 MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results
 LOCK_TIMEOUT_S = 2.0
+#: How predictions are marked in JSON: a whole one, and each of its cells.
+PREDICTION = "edgebench.prediction/1"
+MODELLED = "modelled"
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -73,6 +77,9 @@ _MAY_BEGIN = (b"{", b" ", b"\t", b"\r", b"\n")
 _BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
 _ANEW = "start a new run"
 _MEND_READ = "name a file or folder that can be read"
+_LEAVE_OUT = (
+    "leave the file out; `edgebench pick --include-predicted` shows predictions below results"
+)
 _MEND = "leave the file out, or take the line out of it: `edgebench run` writes no such line"
 
 
@@ -96,10 +103,34 @@ def iter_records(path: Path) -> Iterator[Record]:
 
 def _record_of(line: bytes, place: str, fix: str) -> Record:
     """The record of a line. Raises StoreError for one that is none, or makes no sense."""
-    record = decoded(line, _decode_record, place, f"not a {SCHEMA} record", fix)
+    try:
+        record = decoded(line, _decode_record, place, f"not a {SCHEMA} record", fix)
+    except StoreError:
+        if _is_prediction(line):
+            raise StoreError(f"{place}: {note_words.PREDICTION}", _LEAVE_OUT) from None
+        raise
     for field, problem in record_findings(record):
         raise StoreError(f"{place}: {field}: {problem}", fix)
     return record
+
+
+class _Marks(msgspec.Struct):
+    """What tells a prediction from a record."""
+
+    schema: Any = None
+    status: Any = None
+
+
+_decode_marks = msgspec.json.Decoder(_Marks).decode
+
+
+def _is_prediction(line: bytes) -> bool:
+    """Whether it is what `edgebench predict --format json` prints, whole or a cell of it."""
+    try:
+        marks = _decode_marks(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return marks.schema == PREDICTION or marks.status == MODELLED
 
 
 def check_readable(record: Record, place: str, fix: str) -> None:

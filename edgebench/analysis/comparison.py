@@ -66,7 +66,7 @@ class Ratios:
     low: Numbers
     high: Numbers
     clear: NDArray[np.int8]  # -1 surely lower, 1 surely higher, 0 not told apart
-    barred: NDArray[np.bool_]  # both known, but of another kind or scope
+    barred: NDArray[np.bool_]  # both known, but of another kind or scope, or an estimate
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,7 @@ def _ratios(
     if metric.of_energy:
         for column in ("energy.kind", "energy.scope"):
             barred |= differ(one, two, first, other, column)
+        barred |= one.energy_is_modelled()[first] | two.energy_is_modelled()[other]
         barred &= ~np.isnan(base.value) & ~np.isnan(other_side.value)
     positive = (base.value > 0) & (other_side.value > 0) & ~barred
     ratios = ratio(other_side, base)

@@ -260,10 +260,9 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
         for ratios in pairing.ratios:
             for place in np.flatnonzero(ratios.barred & (pairing.reason == 0)):
                 rows = int(pairing.first[place]), int(pairing.other[place])
-                origins = _origin(one.frame, rows[0]), _origin(side.frame, rows[1])
-                why = note_words.energy_of_sides(origins, (one.name, side.name))
                 names, metric = [one.name, side.name], ratios.metric.name
-                yield _why(one.frame, rows[0], names, "energy_differs", why, metric)
+                code, why = _why_barred((one.name, side.name), (one.frame, side.frame), rows)
+                yield _why(one.frame, rows[0], names, code, why, metric)
 
 
 def count_not_comparable(comparison: Comparison) -> int:
@@ -304,6 +303,16 @@ _COLUMNS = {
 def _origin(frame: Frame, row: int) -> str:
     kind, scope = frame.text("energy.kind", row), frame.text("energy.scope", row)
     return note_words.origin_of_energy(str(kind), str(scope))
+
+
+def _why_barred(
+    names: tuple[str, str], frames: tuple[Frame, Frame], rows: tuple[int, int]
+) -> tuple[str, str]:
+    """Code and words of two energies that may not be compared."""
+    if any(frame.energy_is_modelled()[row] for frame, row in zip(frames, rows, strict=True)):
+        return "energy_modelled", note_words.ENERGY_MODELLED
+    origins = _origin(frames[0], rows[0]), _origin(frames[1], rows[1])
+    return "energy_differs", note_words.energy_of_sides(origins, names)
 
 
 def _words(

@@ -114,6 +114,11 @@ class Frame(ABC):
         codes = self.codes(column)
         return codes.names[codes.codes.item(index)]
 
+    def energy_is_modelled(self) -> NDArray[np.bool_]:
+        """Rows whose joules are an estimate: shown, and never ranked or compared."""
+        kind = self.codes("energy.kind")
+        return np.array([name == "modelled" for name in kind.names], dtype=bool)[kind.codes]
+
     def baselines(self) -> Indices:
         """Returns for each row the fp32 row of its device and run with the same settings (of an fp32 row
         itself), or -1: so of a row whose id names no precision."""

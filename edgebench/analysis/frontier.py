@@ -118,9 +118,7 @@ def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Object
         value = uncertain(frame, objective.metric).value
         left_out[competing & np.isnan(value)] = number
         if objective.metric.of_energy:
-            kind = frame.codes("energy.kind")
-            modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
-            left_out[competing & np.isin(kind.codes, modelled)] = MODELLED
+            left_out[competing & frame.energy_is_modelled()] = MODELLED
 
 
 def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:

@@ -160,9 +160,8 @@ class _Candidate:
             self._origins.setdefault(int(groups.codes[row]), {})[words] = None
         unsure = some & np.isnan(frame.numbers("energy.uncertainty_j"))
         self._lacking |= np.bincount(groups.codes[unsure], minlength=count) > 0
-        kind, reason = frame.codes("energy.kind"), frame.codes("energy.reason")
-        modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
-        estimated = some & np.isin(kind.codes, modelled)
+        reason = frame.codes("energy.reason")
+        estimated = some & frame.energy_is_modelled()
         self._estimated = np.bincount(groups.codes[estimated], minlength=count) > 0
         self._reasons = [""] * count
         lacking = np.flatnonzero(some & np.isnan(frame.numbers("energy.j_per_inference")))

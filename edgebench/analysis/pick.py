@@ -280,13 +280,21 @@ def _decide(frame: Frame, tied: Indices, preferences: Sequence[str]) -> _Decisio
         if len(tied) == 1:
             break
         values = _criterion(frame, tied, name)
-        if np.isnan(values).any():
+        if np.isnan(values).any() or not _may_rank(frame, tied, name):
             continue
         kept = tied[values == values.min()]
         if len(kept) < len(tied):
             by.append(name)
             tied = kept
     return _Decision(int(tied[0]), tuple(by))
+
+
+def _may_rank(frame: Frame, rows: Indices, name: str) -> bool:
+    """Whether the rows' values of the criterion are of one quantity, and measured."""
+    if name == ties.THREADS or not METRICS[name].of_energy:
+        return True
+    origins = frame.grouped(["energy.kind", "energy.scope"]).codes[rows]
+    return bool((origins == origins[0]).all() and not frame.energy_is_modelled()[rows].any())
 
 
 def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from edgebench.ab_test.ab_cells import choose
+from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
 from edgebench.fleet.board_runs import FleetJournal, keep_journal, last_journal, new_journal
 from edgebench.fleet.fleet_file import Board, Fleet, chosen_boards
@@ -41,6 +43,10 @@ def planned(
             raise UsageError(f"--{_OPTION.get(name, name)} cannot be given to boards", why)
     if ":" in str(typed.get("task", "")):
         raise UsageError("--task FILE:CLASS cannot be given to boards", "code does not travel")
+    if (
+        "model" not in typed
+    ):  # boards have the same definitions: what is wrong here is wrong on all of them
+        choose(load_workloads(), typed.get("names", ()), typed.get("suite"))
     if last_journal(out) is not None:
         say(
             f"an earlier run of a fleet in {out} has not ended; `edgebench fleet run --resume` goes on with it"

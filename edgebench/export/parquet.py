@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from edgebench.export.columns import COLUMNS
 from edgebench.export.duckdb_tables import connect, reading_parquet
 from edgebench.files.number_bounds import MAX_NUMBER, Value
 from edgebench.metrics import Metric
+from edgebench.record import Status
+from edgebench.words import note_words
 
 _REPLICATES = {
     "latency.p50": "latency.p50_of_replicates_ns",
@@ -63,6 +65,29 @@ class ParquetFrame(Frame):
                 rows = self._count - known
                 raise StoreError(f"{paths[0]}: {rows} rows have no {name}", _EXPORT)
         self._check_types()
+        self._check_status()
+
+    def _check_status(self) -> None:
+        """Raises StoreError for rows of a status that no record has, such as predictions that were joined to results."""
+        known = get_args(Status)
+        listed = ", ".join(f"'{name}'" for name in known)
+        odd = self._query(
+            f"SELECT CAST(status AS VARCHAR) AS name, count(*) FROM {self._source} "
+            f"WHERE CAST(status AS VARCHAR) NOT IN ({listed}) GROUP BY name ORDER BY name LIMIT 1"
+        ).fetchall()
+        if not odd:
+            return
+        name, count = odd[0]
+        rows = f"{count} row{'s' * (count != 1)}"
+        if name == "modelled":
+            raise StoreError(
+                f"{self._paths[0]}: {rows} with status 'modelled': {note_words.PREDICTIONS}",
+                "leave them out: WHERE status <> 'modelled'",
+            )
+        raise StoreError(
+            f"{self._paths[0]}: status {str(name)[:40]!r} in {rows}: it is one of {', '.join(known)}",
+            _EXPORT,
+        )
 
     def _check_types(self) -> None:
         """Raises StoreError for a column of ours that holds values of another kind."""

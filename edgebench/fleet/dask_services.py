@@ -112,6 +112,10 @@ def serve_worker(
         os.close(lock)
 
 
+#: What Dask raises where it tried until its time was over, also where TLS refuses.
+_SILENCE: Final = (asyncio.CancelledError, asyncio.TimeoutError, TimeoutError)
+
+
 class Attempts:
     """Attempts of a worker to reach its scheduler: each new reason is said once."""
 
@@ -138,15 +142,23 @@ class Attempts:
                     "give this one another --device",
                 )
             why = f"the name {self._device!r} is taken there"
+        elif isinstance(_first_cause(error), _SILENCE):
+            others = ", or it has certificates of another `edgebench fleet certs`"
+            why = f"nothing answers there{others * self._address.startswith('tls:')}"
         if why != self._told:
             self._say(f"waiting for {self._address}: {why}")
         self._told = why
 
 
-def _innermost(error: BaseException) -> str:
-    """One line of the first cause: Dask wraps it in "Worker failed to start"."""
+def _first_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
+    return error
+
+
+def _innermost(error: BaseException) -> str:
+    """One line of the first cause: Dask wraps it in "Worker failed to start"."""
+    error = _first_cause(error)
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -33,11 +33,12 @@ from edgebench.analysis import limits
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.table_types import Row, Table
 from edgebench.backend import Scalar
+from edgebench.energy.cell_energy import incomparable
 from edgebench.errors import UsageError
 from edgebench.gate.verdict_wording import quantity_of
 from edgebench.metrics import metric
 from edgebench.record import Reason
-from edgebench.words import verdict_words
+from edgebench.words import note_words, verdict_words
 
 WHY_NOT = (
     "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
@@ -144,7 +145,7 @@ def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateR
             cell=cell.workload,
             metric=QUALITY,
             verdict="inconclusive",
-            reason=verdict_words.policy_without_row(cell.quality),
+            reason=verdict_words.policy_without_row(demanded=cell.quality),
         )
         for cell in cells
         if cell.quality is not None and not any(map(cell.covers, there))
@@ -160,7 +161,7 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     quality_now = row.quality
     if quality_now is None:
         unknown = quality is not None and row.status != "unsupported"
-        why = verdict_words.policy_unmeasured(quality)
+        why = verdict_words.policy_unmeasured(demanded=quality)
         return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
     demanded = "" if quality is None else complaint_of(quality, quality_now)
@@ -175,7 +176,8 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
             head=quality_now.value,
             unit=quality_now.metric,
             judged=bool(news) or not old,
-            reason=news or (verdict_words.as_in_baseline(complaints(old)) if old else ""),
+            reason=news
+            or (verdict_words.as_in_baseline(complaints=complaints(old)) if old else ""),
         )
     ]
 
@@ -183,12 +185,15 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
 def _limited(row: Row, limit: Limit) -> GateRow:
     """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
     value = limit.metric.value(row)
+    estimated = limit.metric.of_energy and row.energy.kind == "modelled"
     known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
     held = {_holds(limit, amount) for amount in known}
     verdict: Verdict
     if value is None:
         why = limit.metric.why_unknown(row)
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
+    elif estimated:
+        verdict, reason = "inconclusive", f"{limit.text}: {note_words.ENERGY_MODELLED}"
     elif held == {True}:
         verdict, reason = "pass", limit.text
     elif held == {False}:
@@ -225,6 +230,9 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
         return _lost(after, name)
     if base is None or head is None:
         return None
+    why = incomparable((before.energy, after.energy)) if of.of_energy else ""
+    if why:
+        return GateRow(cell=after.id, metric=name, verdict="inconclusive", judged=False, reason=why)
     ruling = judge_amounts([base], [head], tolerance or 0.0)
     row = _row(after, name, ruling, base, head, of.unit)
     if tolerance is None:

@@ -2,6 +2,8 @@
 
 Each known device is left out in turn, predicted from the same cells that the new device ran, and its errors, in units
 of the stated deviation, are kept. The quantile of those errors is the half-width of the interval of the new device.
+Devices whose measured cells relate to each other as the new one's do weigh more: what a board of another kind gets wrong
+says little of it.
 """
 
 from __future__ import annotations
@@ -28,20 +30,33 @@ class Calibrated:
 
 
 def calibrate_intervals(
-    log_values: Numbers, features: Numbers, cells: Indices, asked: Indices | None = None
+    log_values: Numbers,
+    features: Numbers,
+    cells: Indices,
+    measured: Numbers,
+    asked: Indices | None = None,
 ) -> Calibrated:
-    """The factor that holds CONFIDENCE of the errors of known devices, each counted alike.
+    """The factor that holds CONFIDENCE of the errors of known devices, each weighed by its likeness to the new one.
 
-    `asked` bounds the cells that are looked at; None: all.
+    `measured`: log latencies of `cells` on the new device. `asked` bounds the cells that are looked at; None: all.
     """
-    scores = [
-        found
-        for device in range(len(log_values))
-        if (found := _scores(log_values, features, device, cells, asked)) is not None
-    ]
+    scores, distances = [], []
+    for device in range(len(log_values)):
+        found = _scores(log_values, features, device, cells, asked)
+        if found is not None:
+            scores.append(found)
+            distances.append(float(np.nanstd(log_values[device, cells] - measured)))
     if len(scores) < MIN_DEVICES:
         return Calibrated(None, len(scores))
-    return Calibrated(_quantile(scores, CONFIDENCE), len(scores))
+    return Calibrated(_quantile(scores, _likeness(np.array(distances)), CONFIDENCE), len(scores))
+
+
+def _likeness(distances: Numbers) -> Numbers:
+    """The weight of each device: 1 where it behaves as the new one does, 0.6 at the middle distance."""
+    middle = float(np.median(distances))
+    if middle == 0:
+        return np.ones(len(distances))
+    return np.asarray(np.exp(-((distances / middle) ** 2) / 2))
 
 
 def _scores(
@@ -65,12 +80,14 @@ def _scores(
     return np.asarray(np.abs(truth[targets] - found.mean) / found.deviation)
 
 
-def _quantile(scores: list[Numbers], level: float) -> float:
-    """Of all scores, where those of a device weigh 1 together."""
+def _quantile(scores: list[Numbers], likeness: Numbers, level: float) -> float:
+    """Of all scores, where those of a device have its weight together."""
     values = np.concatenate(scores)
-    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in scores])
+    weights = np.concatenate(
+        [np.full(len(each), one / len(each)) for each, one in zip(scores, likeness, strict=True)]
+    )
     order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / len(scores)
+    reached = np.cumsum(weights[order]) / likeness.sum()
     at = int(np.searchsorted(reached, level * (1 - 1e-12)))
     return float(values[order][min(at, len(values) - 1)])
 

@@ -69,6 +69,8 @@ def cells_of(rows: Iterable[Row], runs: Sequence[Run]) -> Cells:
 def features_of(cells: Cells, calibrations: Sequence[Calibration], device: str) -> Numbers:
     """A row of numbers for each cell: operations, bytes, operator classes, settings and backend, and the waterline under
     the ceilings of the device where it was calibrated. A feature that a cell lacks has the middle value."""
+    if not cells.ids:
+        return np.empty((0, 0))
     columns: dict[str, dict[int, float]] = {}
     waterlines = _waterlines(cells, calibrations, device)
     for place, cell in enumerate(cells.ids):

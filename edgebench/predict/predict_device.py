@@ -41,7 +41,7 @@ def predict_device(
     known, features, own = known[:, kept], features[kept], own[kept]
     measured, asked = np.flatnonzero(~np.isnan(own)), np.flatnonzero(np.isnan(own))
     prior = make_prior(known, features)
-    calibrated = calibrate_intervals(known, features, measured)
+    calibrated = calibrate_intervals(known, features, measured, own[measured])
     found = condition(prior, measured, own[measured], asked)
     names = [cells.ids[place] for place in kept]
     predicted = [

@@ -8,6 +8,11 @@ from edgebench.units import format_bytes, format_ns, format_rate, format_si
 UNKNOWN = "-"
 
 
+def estimate_mark(kind: str) -> str:
+    """ "~" before joules that are an estimate (`kind` of the energy)."""
+    return "~" if kind == "modelled" else ""
+
+
 def quantity(value: float, unit: str) -> str:
     """ "6.27 ms", "122 MiB", "268/s", "1.31 mJ", "61.5 C", "0.885"; the unit is that of a metric."""
     if unit == "ns":

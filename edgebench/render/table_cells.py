@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgebench.analysis.table_types import Row
-from edgebench.render.number_format import UNKNOWN, half_width, measured
+from edgebench.render.number_format import UNKNOWN, estimate_mark, half_width, measured
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns, format_rate
 
@@ -87,12 +87,12 @@ def quality_cell(row: Row) -> str:
 
 
 def energy_cell(row: Row) -> str:
-    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
+    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none; "~" marks an estimate."""
     joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
     if joules is None:
         return plain(row.energy.reason or UNKNOWN)
     low, high = (None, None) if half is None else (joules - half, joules + half)
-    return measured(joules, low, high, "J")
+    return estimate_mark(row.energy.kind) + measured(joules, low, high, "J")
 
 
 def _request_cell(row: Row) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from edgebench.render.deploy_line import tie_words
 from edgebench.report import (
+    budget_curves,
     charts,
     decoder_html,
     explain_html,
@@ -32,7 +33,7 @@ from edgebench.report.report_model import Decision, Difference, Figure, Group, R
 from edgebench.units import format_probability
 
 _SCRIPTS = (
-    "data.js", "charts.js", "labels.js", "scalings.js", "rates.js", "table.js", "record.js", "main.js"
+    "data.js", "charts.js", "labels.js", "scalings.js", "rates.js", "budgets.js", "table.js", "record.js", "main.js"
 )  # fmt: skip
 _CARDS = 12  # decisions shown as cards, about
 _MATRIX_FROM = 5  # decisions that stand in a matrix as well
@@ -54,9 +55,12 @@ def render(report: Report) -> str:
         "decisions": _decisions(report),
         "further_links": decoder_html.links(report)
         + rate_curves.links(report)
+        + budget_curves.links(report)
         + search_html.links(report)
         + explain_html.links(report),
-        "decoders": decoder_html.sections(report) + rate_curves.section(report),
+        "decoders": decoder_html.sections(report)
+        + rate_curves.section(report)
+        + budget_curves.section(report),
         "searched": search_html.section(report),
         "explained": explain_html.section(report),
         "environment": _environment(report),

@@ -8,7 +8,7 @@ from edgebench.analysis.per_row.row_labels import setting
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
 from edgebench.render import table_cells, table_wording
-from edgebench.render.number_format import UNKNOWN, half_width, percent, quantity
+from edgebench.render.number_format import UNKNOWN, estimate_mark, half_width, percent, quantity
 from edgebench.report.report_model import Figure, Numbers
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_rate
@@ -92,7 +92,7 @@ def _joules(row: Row) -> Figure:
     if joules is None:
         return Figure()
     spread = "" if half is None else half_width(joules, joules - half, joules + half)
-    return Figure(quantity(joules, "J"), spread)
+    return Figure(estimate_mark(row.energy.kind) + quantity(joules, "J"), spread)
 
 
 def _first_token(row: Row) -> Figure:

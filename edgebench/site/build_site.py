@@ -15,7 +15,7 @@ from edgebench.analysis.frame import Frame, Indices, SomeRows
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.metrics import METRICS
-from edgebench.render.number_format import measured, quantity, with_width
+from edgebench.render.number_format import estimate_mark, measured, quantity, with_width
 from edgebench.site.site_data import Cell, DevicePage, Index, Newest, ReportLink
 from edgebench.trend.trend_report import Series, Trend
 
@@ -152,7 +152,8 @@ class SiteBuilder:
             memory=self._words(row, "memory.peak"),
             size=self._words(row, "model.size"),
             quality=None if np.isnan(quality) else float(quality),
-            energy=self._words(row, "energy.j_per_inference"),
+            energy=estimate_mark(str(frame.text("energy.kind", row)))
+            + self._words(row, "energy.j_per_inference"),
             series=[
                 _shortened(each)
                 for each in self._series[identity.device, identity.id, identity.rate_per_s]

@@ -14,9 +14,16 @@ from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.metrics import METRICS, Metric
 from edgebench.record import Record
 from edgebench.trend import change_points
-from edgebench.trend.cell_series import CellSeries, Sample, series_of
+from edgebench.trend.cell_series import CellSeries, Sample, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
 from edgebench.trend.trend_report import By, Point, Series, Step, Trend
+from edgebench.words.note_words import (
+    ENERGY_MODELLED,
+    ONE_METER,
+    RUNS_WITHOUT_COMMIT,
+    counted,
+    unknown_of_row,
+)
 
 
 class RunEnvironments:
@@ -48,7 +55,8 @@ def build_trend(
         _series(frame, cell, steps, stands, environments)
         for cell, steps, stands in zip(cells, found, believed, strict=True)
     ]
-    return Trend(by=by, level=change_points.LEVEL, series=series, notes=_notes(series))
+    notes = [*_notes(series), *_left_out(frame, metrics, series), *_without_commit(frame, by)]
+    return Trend(by=by, level=change_points.LEVEL, series=series, notes=notes)
 
 
 def _is_main(cell: CellSeries) -> bool:
@@ -136,8 +144,10 @@ def _step(
     device = cell.identity.device
     cause = cause_of(
         cell.identity,
-        environments.get((device, last.runs[-1])),
-        environments.get((device, first.runs[0])),
+        environments.get(
+            (device, last.runs[0])
+        ),  # of a commit that was measured before and after a change
+        environments.get((device, first.runs[-1])),
         (last.commit, first.commit),
     )
     return Step(
@@ -152,6 +162,28 @@ def _step(
         confirm=cause.confirm,
         why_not=cause.why_not,
     )
+
+
+def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series]) -> Iterator[str]:
+    """Why a metric that was asked for has no series, or not all values."""
+    known = {each.metric for each in series}
+    rows = np.flatnonzero(is_ok(frame))
+    for metric in metrics:
+        if metric.of_energy and (estimates := int(frame.energy_is_modelled()[rows].sum())):
+            yield f"{metric.name}: {counted(estimates, 'row')} left out: {ENERGY_MODELLED}"
+        elif metric.name not in known and len(rows):
+            yield unknown_of_row(metric.name, frame.reason(int(rows[-1]), metric))
+        if metric.of_energy and of_several_meters(frame, rows):
+            yield f"{metric.name}: {ONE_METER}"
+
+
+def _without_commit(frame: Frame, by: By) -> Iterator[str]:
+    if by != "commit" or not len(frame):
+        return
+    runs, commits = frame.codes("run"), frame.codes("commit")
+    unnamed = np.array([name is None for name in commits.names], dtype=bool)[commits.codes]
+    if silent := len(np.unique(runs.codes[unnamed])):
+        yield RUNS_WITHOUT_COMMIT.format(counted(silent, "run"))
 
 
 def _notes(series: Sequence[Series]) -> list[str]:

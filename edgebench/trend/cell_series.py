@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
 from edgebench.errors import UsageError
 from edgebench.metrics import Metric
 from edgebench.trend.trend_report import By
 
+#: What the joules of comparable rows share.
+ORIGIN = ("energy.kind", "energy.scope")
 _KEY = ("device", "id", "rate_per_s")
 
 
@@ -39,24 +42,41 @@ class CellSeries:
 
 
 def series_of(frame: Frame, metrics: Sequence[Metric], by: By) -> Iterator[CellSeries]:
-    """Every series that has a value. Raises UsageError where no run names its commit, and `by` asks for it."""
+    """Every series that has a value. Raises UsageError where no run names its commit, and `by` asks for it.
+
+    Joules are points where they were measured by the same kind of meter, of the same scope, as the newest ones.
+    """
+    if not len(frame):
+        return
     if by == "commit" and not any(frame.codes("commit").names):
         raise UsageError(
             "no run of these results names its commit",
             "--by date; `edgebench run` notes the commit where it is started in a git checkout",
         )
-    measured = np.array([name == "ok" for name in frame.codes("status").names])[
-        frame.codes("status").codes
-    ]
     groups = frame.grouped(_KEY)
     order = np.lexsort((_times(frame), groups.codes))
-    order = order[measured[order]]
+    order = order[is_ok(frame)[order]]
     edges = np.flatnonzero(np.diff(groups.codes[order])) + 1
     for rows in np.split(order, edges) if len(order) else []:
         for metric in metrics:
             found = _series(frame, rows, metric, by)
             if found is not None:
                 yield found
+
+
+def is_ok(frame: Frame) -> NDArray[np.bool_]:
+    """Rows that can be points."""
+    status = frame.codes("status")
+    return np.array([name == "ok" for name in status.names], dtype=bool)[status.codes]
+
+
+def of_several_meters(frame: Frame, rows: Indices) -> bool:
+    """Whether the joules of some cell are of more than one kind or scope; estimates do not count."""
+    measured = rows[~frame.energy_is_modelled()[rows]]
+    measured = measured[~np.isnan(frame.numbers("energy.j_per_inference")[measured])]
+    cells, origins = (frame.grouped(columns).codes[measured] for columns in (_KEY, ORIGIN))
+    pairs = np.unique(np.column_stack([cells, origins]), axis=0)
+    return len(pairs) > len(np.unique(cells))
 
 
 def _times(frame: Frame) -> Indices:
@@ -71,6 +91,8 @@ def _times(frame: Frame) -> Indices:
 def _series(frame: Frame, rows: Indices, metric: Metric, by: By) -> CellSeries | None:
     values = frame.numbers(metric.column())[rows]
     rows = rows[~np.isnan(values)]
+    if metric.of_energy:
+        rows = _of_one_meter(frame, rows)
     if not len(rows):
         return None
     last_of = {frame.text("run", int(row)): int(row) for row in rows}  # a cell once a run
@@ -81,6 +103,13 @@ def _series(frame: Frame, rows: Indices, metric: Metric, by: By) -> CellSeries |
     if not samples:
         return None
     return CellSeries(frame.identity(kept[-1]), metric, tuple(samples), kept[-1])
+
+
+def _of_one_meter(frame: Frame, rows: Indices) -> Indices:
+    """Rows whose joules are of the same kind and scope as those of the last one; estimates are none of them."""
+    measured = rows[~frame.energy_is_modelled()[rows]]
+    origins = frame.grouped(ORIGIN).codes[measured]
+    return measured[origins == origins[-1]] if len(measured) else measured
 
 
 def _sample(frame: Frame, row: int, metric: Metric) -> Sample:

@@ -70,8 +70,8 @@ def _day(started_utc: str) -> str:
 def _step(series: Series, step: Step, width: int) -> Iterator[Line]:
     point = series.points[step.at]
     style = WARN if step.better is None else GOOD if step.better else WORSE
-    size = "" if step.change is None else f"{change(step.change)}: "
-    levels = f"{quantity(step.before, series.unit)} -> {quantity(step.after, series.unit)}"
+    size = "" if step.change is None else f"{_change(step.change)}: "
+    levels = " -> ".join(_levels(step, series.unit))
     words = f"{size}{levels} from {_day(point.started_utc)} on, run {point.runs[0]}"
     yield from wrapped(plain(f"{words} (p {step.p_value:.1g})"), width, style, "    ", "  ")
     if step.explained:
@@ -85,6 +85,21 @@ def _step(series: Series, step: Step, width: int) -> Iterator[Line]:
         f"confirm: {command_text(step.confirm)}" if step.confirm else f"to confirm: {step.why_not}"
     )
     yield from wrapped(plain(told), width, QUIET, "      ", "    ")
+
+
+def _change(share: float) -> str:
+    """With more digits where it is small: an exact series shows also a thousandth."""
+    return f"{share * 100:+.1g}%" if abs(share) < 0.0005 else change(share)
+
+
+def _levels(step: Step, unit: str) -> list[str]:
+    """Both levels, with all digits where they look the same without."""
+    levels = [quantity(value, unit) for value in (step.before, step.after)]
+    if levels[0] != levels[1]:
+        return levels
+    return [
+        f"{value:.12g} {unit.removeprefix('1')}".rstrip() for value in (step.before, step.after)
+    ]
 
 
 def _calm(calm: list[Series], width: int) -> Iterator[Line]:

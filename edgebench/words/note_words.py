@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 # Of tables.
 RUNS_OF_ONE_DEVICE = (
-    "the table holds several runs of one device: a machine drifts between runs, and the intervals do not cover that "
-    "drift"
+    "the table holds several runs of one device (run1, run2 by their ids): a machine drifts between runs, and the "
+    "intervals do not cover that drift"
 )
 NO_ROUNDS = (
     "some results do not say in which rounds they were measured: their rows are compared as if they were independent, "
@@ -23,6 +23,10 @@ ONE_WITHOUT_INTERVAL = "one of the two has no interval"
 EQUAL_MEMORY = "peaks of memory that differ by less than 1 % count as equal"
 UNKNOWN_FOR_SOME = "unknown for some rows"
 MODELLED = "modelled, not measured"
+ONE_METER = "energies of another kind or scope are other quantities: a series has those of its newest run alone"
+RUNS_WITHOUT_COMMIT = "{} left out: no commit is noted"
+PREDICTIONS = "predictions are never ranked and never a baseline"
+PREDICTION = "a prediction, modelled and not measured: it is never ranked and never a baseline"
 OTHER_QUALITY_METRICS = "the rows are judged by different metrics"
 ONE_BATCH_SIZE = "all queries are of one batch size"
 

@@ -429,6 +429,17 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 
 
+def test_modelled_energy_is_not_judged() -> None:
+    estimate = msgspec.structs.replace(joules(0.1), kind="modelled")
+    some = [
+        pair(n, base=measured(seed=n, energy=estimate), head=measured(seed=50 + n, energy=estimate))
+        for n in range(5)
+    ]
+    [row] = [row for row in rows(case(), some, RULES) if row.metric == ENERGY]
+    assert not row.judged
+    assert "modelled, not measured" in row.reason
+
+
 @pytest.mark.parametrize("nothing", [None, 0.0, -0.1])
 def test_a_pair_without_joules_is_made_up_for(nothing: float | None) -> None:
     """Also one of the first five, where nothing can be said yet."""

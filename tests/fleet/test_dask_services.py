@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 
 import pytest
@@ -36,8 +37,16 @@ def test_each_reason_is_said_once() -> None:
         attempts.failed(wrapped(ValueError(f"{{'message': 'name taken, pi', 'time': {time}}}")))
     assert told == [
         "waiting for tcp://127.0.0.1:1: OSError: refused",
-        "waiting for tcp://127.0.0.1:1: TimeoutError",
+        "waiting for tcp://127.0.0.1:1: nothing answers there",
         "waiting for tcp://127.0.0.1:1: the name 'pi' is taken there",
+    ]
+
+
+def test_silence_behind_tls_may_be_a_foreign_certificate() -> None:
+    told: list[str] = []
+    Attempts("tls://desk:8786", "pi", told.append).failed(wrapped(asyncio.CancelledError()))  # type: ignore[arg-type]
+    assert told == [
+        "waiting for tls://desk:8786: nothing answers there, or it has certificates of another `edgebench fleet certs`"
     ]
 
 

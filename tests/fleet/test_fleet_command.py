@@ -47,6 +47,8 @@ def refused(*arguments: object) -> str:
         (["--", "--device", "x"], "--device cannot be given to boards"),
         (["--", "--no-save"], "--no-save cannot be given to boards"),
         (["--", "--workloads", "."], "--workloads cannot be given to boards"),
+        (["--", "file-typin"], "no workload 'file-typin'; did you mean 'file-typing'?"),
+        (["--", "--suite", "qick"], "no suite 'qick'; did you mean 'quick'?"),
         (["--resume"], "no run of a fleet to resume in results"),
         (["--resume", "--", "--budget", "60s"], "--resume goes on with the options of its run"),
         (["--fleet", "other.yaml"], "other.yaml"),

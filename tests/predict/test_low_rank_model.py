@@ -49,16 +49,39 @@ def test_stated_intervals_hold_about_nine_of_ten_values() -> None:
     for seed in range(6):
         known, features, truth, cells, asked = split(seed)
         found = condition(make_prior(known, features), cells, truth[cells], asked)
-        factor = calibrate_intervals(known, features, cells).factor
+        factor = calibrate_intervals(known, features, cells, truth[cells]).factor
         assert factor is not None
         held.append(np.mean(np.abs(found.mean - truth[asked]) <= factor * found.deviation))
     assert 0.8 < np.mean(held) < 0.98
 
 
 def test_too_few_known_devices_give_no_interval() -> None:
-    known, features, _, cells, _ = split(0)
-    assert calibrate_intervals(known[:2], features, cells).factor is None
+    known, features, truth, cells, _ = split(0)
+    assert calibrate_intervals(known[:2], features, cells, truth[cells]).factor is None
     assert bounds(1.0, 0.1, None) is None
+
+
+def test_devices_of_the_new_one_s_kind_set_its_interval() -> None:
+    """Of two kinds one is regular: a regular device has narrower intervals than one of the other kind."""
+    draw = np.random.default_rng(0)
+    shape, other = draw.normal(0, 0.5, CELLS), draw.normal(0, 0.5, CELLS)
+    regular = shape + 0.01 * draw.standard_normal((6, CELLS))
+    odd = (
+        other + draw.standard_t(1.5, (6, CELLS)) * 0.05
+    )  # a few cells are far off, and nothing tells which
+    known, features = np.vstack([regular[1:], odd[1:]]), np.zeros((CELLS, 1))
+    cells = np.arange(12)
+    ordinary = calibrate_intervals(known, features, cells, regular[0, cells]).factor
+    unlike = calibrate_intervals(known, features, cells, odd[0, cells]).factor
+    assert ordinary is not None
+    assert unlike is not None
+    assert unlike > 1.3 * ordinary
+
+
+def test_devices_that_are_all_alike_weigh_the_same() -> None:
+    known, features, _, cells, _ = split(0)
+    same = np.repeat(known[:1], 4, axis=0)
+    assert calibrate_intervals(same, features, cells, same[0, cells]).factor is not None
 
 
 def test_known_devices_may_lack_cells() -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,9 +19,11 @@ from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.measure import callgrind
 from edgebench.measure.callgrind import check_callgrind, count_instructions, counting
+from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.instruction_worker import MAX_INFERENCES, difference
 from edgebench.measure.worker_messages import Done
 from edgebench.metrics import METRICS
+from edgebench.probes import instruction_counter
 from edgebench.probes.instruction_counter import (
     SOFTWARE,
     TASK_CLOCK,
@@ -54,9 +57,9 @@ def test_counter_that_is_refused_says_why() -> None:
     counter = open_counter(kind=99)  # no such kind of event
     assert counter.descriptor is None
     assert counter.since(counter.look()).unknown.startswith("the ")
-    assert "perf_event_paranoid" in _why_not(13)
-    assert "offers the kernel no counter" in _why_not(2)
-    assert "Too many open files" in _why_not(24)
+    assert "perf_event_paranoid" in _why_not(13, "instructions")
+    assert "offers the kernel no counter" in _why_not(2, "instructions")
+    assert "Too many open files" in _why_not(24, "instructions")
 
 
 def test_counter_that_was_taken_away_for_a_time_tells_nothing(
@@ -67,6 +70,43 @@ def test_counter_that_was_taken_away_for_a_time_tells_nothing(
     counter, begin = Counter(3), Look(1000, 10, 10)
     assert counter.since(begin) == (None, "the kernel's counter was not counting all the time")
     assert counter.since(begin) == (500, "")
+
+
+def row_of_window(monkeypatch: pytest.MonkeyPatch, counter: Counter, queries: int) -> Any:
+    """The table's row of a window of these queries, counted by this reader."""
+    asked = msgspec.structs.replace(job(), batch=2)
+    served = SimpleNamespace(queries=queries, raw_ns=[])
+    monkeypatch.setattr(instruction_counter, "current", lambda: counter)
+    monkeypatch.setattr(steps, "_window", lambda _: served)
+    told = steps.instructions(asked, steps.counted_window(SimpleNamespace(job=asked)))  # type: ignore[arg-type]
+    measured = replicate(0, samples(1e6, 99, 0), instructions=told)
+    [row] = build_table([record(replicates=[measured])]).rows
+    return row
+
+
+def test_window_is_counted_by_the_reader_and_divided_by_its_inferences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = iter([Look(1_000, 10, 10), Look(61_000, 90, 90)])
+    monkeypatch.setattr(Counter, "look", lambda _: next(looks))
+    row = row_of_window(monkeypatch, Counter(3), queries=30)
+    assert METRICS["instructions"].value(row) == 1_000  # 60,000 in 30 queries of two
+
+
+@pytest.mark.parametrize("number", [1, 2, 24])
+def test_row_says_why_the_processor_counted_nothing(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    row = row_of_window(monkeypatch, Counter(None, _why_not(number)), queries=30)
+    assert METRICS["instructions"].value(row) is None
+    assert METRICS["instructions"].why_unknown(row) == _why_not(number)
+
+
+def test_counter_that_breaks_within_a_window_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([Look(1_000, 10, 10), None])
+    monkeypatch.setattr(Counter, "look", lambda _: next(looks))
+    row = row_of_window(monkeypatch, Counter(3), queries=30)
+    assert METRICS["instructions"].why_unknown(row) == "the kernel's counter cannot be read"
 
 
 def test_difference_of_two_windows_holds_neither_loop_nor_tool() -> None:

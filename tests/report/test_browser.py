@@ -16,6 +16,7 @@ from edgebench.report.build_report import build_report
 from edgebench.search.search_summary import summary_of
 from edgebench.store import iter_records
 from tests import report_records as make
+from tests.report.test_budget_curves import held_to, misfit
 from tests.roofline.test_roofline import calibration, worked
 from tests.search.made_search import made_search
 
@@ -56,6 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "decoders": make.decoders,
         "loads": make.loads,
         "searched": make.realistic,
+        "budgets": lambda: [held_to("1GiB", 2, 0, 0), held_to("96MiB", 9, 50, 7), misfit("64MiB")],
         "many": lambda: make.many(220),
         "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
     }
@@ -770,3 +772,10 @@ def test_a_search_is_drawn_to_fit_and_in_the_colours_of_the_page(
     lightness = sum(map(int, re.findall(r"\d+", color)[:3])) / 3
     assert (lightness > 128) is (scheme == "dark")
     assert opened.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_budgets_of_memory_are_a_curve_with_those_that_do_not_fit(page: Open) -> None:
+    opened = seen(page("budgets"), "budgets-0")
+    assert opened.locator("#chart-budgets-0 .mark-symbol path").count() == 2
+    assert opened.locator("#chart-budgets-0 .mark-rule line").count() >= 1
+    assert "no: does not fit into 64.0 MiB" in opened.locator("#budgets table").inner_text()

@@ -1,12 +1,13 @@
 """Three boards by `edgebench fleet run`, and by three separate `edgebench run`s: is it the same table?
 
-    python -m tests.soak.fleet_boards [--python INTERPRETER]... [--in-turn] [-- OPTIONS OF RUN...]
+    python -m tests.soak.fleet_boards [--python INTERPRETER]... [--in-turn | --brief] [-- OPTIONS OF RUN...]
 
 Scheduler, client and three workers are processes of their own. Each board has its own HOME, cache and virtual environment,
 made here by the n-th --python (this one where none is) from a wheel of this checkout. Models and data are in one bundle,
 which travels to each board once. All talk TLS; where root allows, the third board is in a network namespace at the end of
 a bad link (`lossy_namespace`). All boards measure at once, in the fleet and by themselves, which here means on the same
-cores; --in-turn takes one board after the other, by fleet and by itself, for intervals that tell more.
+cores; --in-turn takes one board after the other, by fleet and by itself, for intervals that tell more. --brief does so with
+a few cells, 25 s a run: some 4 minutes on a quiet machine, where --venvs names environments that an earlier run has made.
 
 Same table: the same cells, of the same models (hashes) and qualities, and p50s (offline: throughputs) whose intervals
 meet. Two 95 % intervals around one value miss each other seldom (0.6 % of pairs): more than one in twenty is an error.
@@ -37,6 +38,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ("board-a", "board-b", "board-c")
 PORT = 18990
 DEFAULT_RUN = ("--suite", "quick", "--reruns", "0")
+BRIEF_RUN = (
+    *("file-typing", "image-classification", "--backend", "ort", "--scenario", "single_stream"),
+    *("--set", "precision=fp32", "--set", "threads=1", "--set", "batch=1"),
+    *("--replicates", "5", "--reruns", "0", "--budget", "25s"),
+)
 MAX_APART = 0.05
 WAIT_S = 3600.0
 FLEET = (sys.executable, "-m", "edgebench", "fleet")
@@ -226,8 +232,11 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, help="where virtual environments are, or are made")
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
     parser.add_argument("--in-turn", action="store_true", help="one board after the other")
-    parser.add_argument("run", nargs="*", default=DEFAULT_RUN)
+    parser.add_argument("--brief", action="store_true", help="--in-turn, and few cells")
+    parser.add_argument("run", nargs="*")
     arguments = parser.parse_args()
+    run = arguments.run or (BRIEF_RUN if arguments.brief else DEFAULT_RUN)
+    in_turn = arguments.in_turn or arguments.brief
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="edgebench-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
     shelf = Shelf(folder.resolve())
@@ -246,9 +255,9 @@ def main() -> None:
     try:
         with bad_link(shelf) as host:
             desk = start_fleet(shelf, host)
-            for boards in [[board] for board in BOARDS] if arguments.in_turn else [BOARDS]:
-                run_by_fleet(desk, boards, arguments.run, bundle)
-                run_by_themselves(shelf, boards, arguments.run)
+            for boards in [[board] for board in BOARDS] if in_turn else [BOARDS]:
+                run_by_fleet(desk, boards, run, bundle)
+                run_by_themselves(shelf, boards, run)
     finally:
         shelf.end()
     found = Comparison()

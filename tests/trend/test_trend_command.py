@@ -169,3 +169,37 @@ def test_mixed_workload_versions_are_series_of_their_own_and_said(tmp_path: Path
     assert len(found["series"]) == 2
     assert any("versions 1 and 2 are different work" in note for note in found["notes"])
     assert any("fewer than 8 points" in note for note in found["notes"])
+
+
+def test_runtime_that_changed_within_a_commit_is_named(tmp_path: Path) -> None:
+    """Two runs a commit: the last commit before the step was measured by the old runtime and by the new one."""
+    level = noisy(lambda number: 1.06 if number >= 25 else 1.0, noise=0.004)
+    runs = [[one_run(n, level(n), onnxruntime="1.30.0" if n < 25 else "1.32.0")] for n in range(40)]
+    found = json.loads(
+        run("trend", write(tmp_path / "r", runs), "--by", "commit", "--format", "json").output
+    )
+    [step] = found["series"][0]["steps"]
+    assert step["explained"] == ["onnxruntime 1.30.0 -> 1.32.0"]
+
+
+def test_runs_without_a_commit_are_left_out_and_counted(tmp_path: Path) -> None:
+    records = [one_run(n, 1.0) for n in range(24)]
+    silent = [
+        msgspec.structs.replace(r, run=msgspec.structs.replace(r.run, commit=None))
+        for r in records[::2]
+    ]
+    folder = write(tmp_path / "r", [[r] for r in (*silent, *records[1::2])])
+    assert "12 runs left out: no commit is noted" in run("trend", folder, "--by", "commit").output
+    assert "left out" not in run("trend", folder).output
+
+
+def test_small_step_of_an_exact_series_shows_its_digits(tmp_path: Path) -> None:
+    def sized(number: int) -> Record:
+        record = one_run(number, 1.0)
+        assert record.model is not None
+        model = msgspec.structs.replace(record.model, size_bytes=10_000_000 + 1000 * (number >= 12))
+        return msgspec.structs.replace(record, model=model)
+
+    folder = write(tmp_path / "r", [[sized(n)] for n in range(20)])
+    found = run("trend", folder, "--metric", "model.size").output
+    assert "+0.01%: 10000000 bytes -> 10001000 bytes" in found
