@@ -48,13 +48,13 @@ test-kernel: $(VENV)/.test
 	$(BIN)/python -m tests.kernel.hardware_file build/hardware/user-mode-linux.json
 
 # NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
-test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
+test-tensorrt-rtx: $(VENV)/.test
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
 	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx --junitxml build/tensorrt-rtx.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' build/hardware/tensorrt-rtx.json
 
 # One file of each kind, and all that is no workload's: what CI has time for.
-test-tensorrt-rtx-part: $(VENV)/.tensorrt-rtx
+test-tensorrt-rtx-part: $(VENV)/.test
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
 	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx -k "not every_workload or image-classification or voice-activity"
 
@@ -72,8 +72,9 @@ test-nncf: $(VENV)/.nncf
 test-executorch: $(VENV)/.executorch
 	$(BIN)/pytest tests/backends/test_executorch.py
 
-# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
-test-aarch64: $(VENV)/.aarch64
+# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: some 10 minutes of both
+# cores; QUICK_BUDGET=40m gives the emulated suite more time on a busy machine.
+test-aarch64: $(VENV)/.test
 	$(BIN)/python -m tests.aarch64.emulated_root
 	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' build/hardware/qemu-aarch64.json
@@ -243,10 +244,6 @@ $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --no-deps pnnx
 	touch $@
 
-$(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test,tensorrt-rtx]'
-	touch $@
-
 $(VENV)/.openvino-ep: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino-ep]'
 	touch $@
@@ -257,10 +254,6 @@ $(VENV)/.nncf: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.executorch: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,executorch]'
-	touch $@
-
-$(VENV)/.aarch64: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test]' uv
 	touch $@
 
 $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python

@@ -97,9 +97,9 @@ def test_window_is_counted_by_the_reader_and_divided_by_its_inferences(
 def test_row_says_why_the_processor_counted_nothing(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    row = row_of_window(monkeypatch, Counter(None, _why_not(number)), queries=30)
+    row = row_of_window(monkeypatch, Counter(None, _why_not(number, "instructions")), queries=30)
     assert METRICS["instructions"].value(row) is None
-    assert METRICS["instructions"].why_unknown(row) == _why_not(number)
+    assert METRICS["instructions"].why_unknown(row) == _why_not(number, "instructions")
 
 
 def test_counter_that_breaks_within_a_window_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
