@@ -73,6 +73,8 @@ def _why_not(report: SearchReport) -> str:
         return "the budget left no time to measure fp32, so nothing is compared; give more --budget"
     if not measured:
         return "no other precision could be measured"
+    if all(row.speedup is None for row in measured):
+        return "too little was measured to compare anything with fp32; give more --budget"
     if not faster:
         return "no map is faster"
     if report.maximize is not None and not any(_more_reward(row, report) for row in faster):

@@ -25,6 +25,7 @@ from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg
 from edgebench.search.search_report import SearchReport
 from edgebench.search.search_summary import summary_of
 from edgebench.search.search_text import (
+    decision,
     explain_command,
     front_words,
     lines_of,
@@ -268,3 +269,13 @@ def test_a_front_of_few_points_is_explained() -> None:
     text = front_words(msgspec.structs.replace(report, rows=two))
     assert f"2 of {len(rows)} measured deployments: one of them beats each other one" in text
     assert text in " ".join(lines_of(msgspec.structs.replace(report, rows=two), 400))
+
+
+def test_rows_that_are_not_compared_with_fp32_are_not_called_slower() -> None:
+    report = made_search(chosen=False)
+    rows = [
+        msgspec.structs.replace(row, speedup=None, speedup_low=None, speedup_high=None)
+        for row in report.rows
+    ]
+    [_, words] = decision(msgspec.structs.replace(report, rows=rows)).split(": ")
+    assert words == "too little was measured to compare anything with fp32; give more --budget"
