@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-recall readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-nncf test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search reference-recall readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -16,16 +16,18 @@ bench: $(VENV)/.bench
 		'$(BIN)/edgebench pick results --require "latency.p90<=30ms"' '# the deployment within limits' \
 		'$(BIN)/edgebench show results' '# the table again'
 
+# Two workers, of which one runs all that measures: tests/conftest.py.
+IN_TWO := -n 2
 test: $(VENV)/.test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_TWO) $(PYTEST_ARGS)
 
 # What can differ between versions of Python and of ONNX Runtime: all of the tests but those of pages and packages, of other
-# runtimes, and most of those that start measurements. They take a third of the time of all.
+# runtimes, most of those that start measurements, and the contract kit on faulty backends.
 CORE := $(filter-out $(addprefix tests/,ab_test/ backends/ measure/ packaging/ __pycache__/),$(wildcard tests/*/)) \
 	tests/ab_test/test_pair_runner.py tests/backends/test_ort.py tests/backends/test_registry.py \
 	tests/measure/test_worker.py tests/measure/test_run_command.py
 test-core: $(VENV)/.test
-	$(BIN)/pytest -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" $(CORE)
+	$(BIN)/pytest $(IN_TWO) -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" -k "not test_a_faulty_backend" $(CORE)
 
 # The measured quality of every workload against its limits, with the real models and data.
 test-assets: $(VENV)/.test
@@ -64,6 +66,10 @@ test-openvino-ep: $(VENV)/.openvino-ep
 	grep -q GenuineIntel /proc/cpuinfo || command -v qemu-x86_64-static >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y qemu-user-static; }
 	$(BIN)/pytest tests/backends/test_openvino_ep.py
 
+# NNCF's accuracy control as a source of maps. No part of CI: with SciPy and scikit-learn it takes 250 MB.
+test-nncf: $(VENV)/.nncf
+	$(BIN)/pytest tests/search/test_nncf.py
+
 # ExecuTorch on programs that torch exports. No part of CI: with torch it takes 6 GB.
 test-executorch: $(VENV)/.executorch
 	$(BIN)/pytest tests/backends/test_executorch.py
@@ -97,7 +103,7 @@ docs: $(VENV)/.docs
 # All tests, and the share of lines that they reach in their own process. Python 3.12 and later count at hardly any cost
 # (sys.monitoring); before that it doubles the time.
 coverage: $(VENV)/.coverage
-	COVERAGE_CORE=sysmon $(BIN)/pytest --cov --cov-report=
+	COVERAGE_CORE=sysmon $(BIN)/pytest $(IN_TWO) --cov --cov-report=
 	@printf 'coverage: %s %% of lines\n' "$$($(BIN)/coverage report --format=total)"
 
 # Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
@@ -140,6 +146,20 @@ why: $(VENV)/.test
 		$(BIN)/edgebench explain $$name --set precision=int8-static --set threads=1 --format json > results/explain/$$name.json.tmp; \
 		mv results/explain/$$name.json.tmp results/explain/$$name.json; done
 	$(BIN)/python -m tests.readme
+
+# The searches of docs/search.md as they ran: measured again, kept in results/searches, drawn, and the page renewed. Wants a quiet
+# machine, some 20 minutes of two cores. SEARCHED: some of the six.
+SEARCHED ?=
+SEARCH_BUDGET ?= 200s
+reference-search: $(VENV)/.test
+	rm -rf build/search
+	-$(BIN)/python -m tests.perf.search_goals $(SEARCHED) --budget $(SEARCH_BUDGET) --out build/search
+	$(BIN)/python -m tests.kept_searches build/search
+	$(BIN)/python -m tests.readme < /dev/null
+
+# The pictures and tables of docs/search.md, from the kept searches.
+search-pictures: $(VENV)/.test
+	$(BIN)/python -m tests.kept_searches
 
 # Results of SmolLM2 for results/reference, and the blocks of docs/results.md that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.
@@ -206,7 +226,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "edgebench needs Python 3.10 to 3.13: make PYTHON=python3.12 ...")'
@@ -228,6 +248,10 @@ $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.openvino-ep: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino-ep]'
+	touch $@
+
+$(VENV)/.nncf: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,nncf]'
 	touch $@
 
 $(VENV)/.executorch: pyproject.toml | $(VENV)/bin/python

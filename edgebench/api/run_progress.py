@@ -41,7 +41,9 @@ def outlook_text(outlook: Outlook) -> str:
     if outlook.budget_s is None:
         return text
     text += f"; the budget leaves {clock(outlook.budget_s)}"
-    if outlook.reachable < outlook.cells:
+    if not outlook.reachable:
+        text += ", which is likely to be too little for the first one"
+    elif outlook.reachable < outlook.cells:
         text += f", which is likely to end after {outlook.reachable} of the cells"
     return text
 

@@ -18,6 +18,7 @@ from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.text.did_you_mean import did_you_mean
+from edgebench.text.plain_text import say
 
 FORMATS = ("html", "md", "png", "svg")
 
@@ -45,6 +46,13 @@ FORMATS = ("html", "md", "png", "svg")
     type=Path,
     help="File of `edgebench explain --format json`, for a section on why (repeatable).",
 )
+@click.option(
+    "--search",
+    "searches",
+    multiple=True,
+    type=Path,
+    help="File of a precision search, RESULTS.search.json (repeatable).  [default: those beside the result files]",
+)
 @prefer_option
 def command(
     paths: Sequence[Path],
@@ -53,6 +61,7 @@ def command(
     calibrations: Sequence[Path],
     workloads: Sequence[str],
     explanations: Sequence[Path],
+    searches: Sequence[Path],
     prefer: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
@@ -66,6 +75,8 @@ def command(
     from edgebench.explain.kept_explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
+    from edgebench.search.kept_search import read_search, searches_beside
+    from edgebench.search.search_summary import summary_of
 
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
     form = form or _form(out)
@@ -81,6 +92,11 @@ def command(
         lambda devices: calibrations_of(calibrations, devices),
         prefer=prefer,
         explanations=[read_explanation(path) for path in explanations],
+        searches=[
+            summary_of(found)
+            for found in (map(read_search, searches) if searches else searches_beside(files, say))
+            if not workloads or found.workload in workloads
+        ],
     )
     write(report, out or Path(f"report.{form}"), form)
 

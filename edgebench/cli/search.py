@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 #: Time of a search where nobody says another.
 DEFAULT_BUDGET = "5min"
 #: Maps that are measured, at most.
-DEFAULT_POINTS = 6
+DEFAULT_POINTS = 8
+KEPT = ".json"  # a search that was kept
 
 
 @click.command("search")
-@click.argument("names", nargs=-1, metavar="[WORKLOAD]")
+@click.argument("names", nargs=-1, metavar="[WORKLOAD|SEARCH.json]")
 @folders_option
 @click.option(
     "--model",
@@ -100,11 +101,17 @@ DEFAULT_POINTS = 6
     metavar="SHARE",
     help="Stop measuring a map when half of its 95% interval is this small.",
 )
+@click.option(
+    "--via",
+    multiple=True,
+    type=click.Choice(["nncf"]),
+    help="Also ask NNCF's accuracy control for a map, and measure it like the others.",
+)
 @memory_limit_option
 @seed_option("cells")
 @out_option("Folder for result files and maps.")
 @click.option("--resume", is_flag=True, help="Continue the same search where it was interrupted.")
-@format_option()
+@format_option(("table", "json", "svg"))
 def command(**params: Any) -> int:
     """Find which parts of a model can run in int8 and still keep its quality.
 
@@ -112,12 +119,15 @@ def command(**params: Any) -> int:
     precisions, finds out what int8 costs each group in quality, measures the most promising maps in turns with
     fp32, and tests the fastest map against the limits on items that were not used to choose it.
 
+    The search is kept as RESULTS.search.json beside the records: given in the place of a workload, such a file is
+    printed again, and `--format svg` draws it.
+
     \b
     Example:
       edgebench search image-classification --budget 5min
 
     Exit codes: 0 a faster map that meets the limits was found; 1 there is none; 2 wrong option or model; 6 a
-    file is missing; 7 results cannot be written; 130 interrupted.
+    file is missing; 7 results cannot be read or written; 130 interrupted.
     """
     from edgebench.api.progress_output import to_stderr
     from edgebench.planning.run_parameters import DEFAULTS
@@ -125,6 +135,8 @@ def command(**params: Any) -> int:
 
     started_s = time.monotonic()
     form, models = params.pop("form"), params.pop("models")
+    if len(params["names"]) == 1 and params["names"][0].endswith(KEPT):
+        return _kept(Path(params["names"][0]), form)
     params = {**DEFAULTS, **params}
     asked = ["edgebench", *sys.argv[1:]]
     if models is not None:
@@ -138,18 +150,38 @@ def command(**params: Any) -> int:
     if found.report is None:
         return _unfinished(found.outcome)
     _show(found.report, form)
-    return ExitCode.OK if found.report.chosen is not None else ExitCode.CELL_FAILED
+    _say_where(found.report)
+    return _code_of(found.report)
+
+
+def _say_where(report: SearchReport) -> None:
+    if report.results is not None:
+        say(f"results: {report.results}")
 
 
 def _show(report: SearchReport, form: str) -> None:
+    from edgebench.search.search_picture import svg
     from edgebench.search.search_text import render
 
     if form == "json":
         write_json(report, sys.stdout)
+    elif form == "svg":
+        sys.stdout.write(svg(report))
     else:
         render(report, sys.stdout)
-    if report.results is not None:
-        say(f"results: {report.results}")
+
+
+def _kept(path: Path, form: str) -> int:
+    """Prints a search that was kept, and answers as it did."""
+    from edgebench.search.kept_search import read_search
+
+    report = read_search(path)
+    _show(report, form)
+    return _code_of(report)
+
+
+def _code_of(report: SearchReport) -> int:
+    return ExitCode.OK if report.chosen is not None else ExitCode.CELL_FAILED
 
 
 def _family(params: dict[str, Any], models: str, form: str, started_s: float) -> int:
@@ -157,6 +189,7 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
     from edgebench.api.progress_output import to_stderr
     from edgebench.search.model_family import search_family
     from edgebench.search.run_search import request_of
+    from edgebench.search.search_text import render_family
 
     paths = [text.strip() for text in models.split(",") if text.strip()]
     if params["model"] is not None or params["names"] or len(paths) < 2:
@@ -167,24 +200,33 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
     for path in paths:
         if not Path(path).is_file():
             raise UsageError(f"--models: no file {path}")
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise UsageError("--models names a file twice", "name each model once")
+    if form == "svg":
+        raise UsageError(
+            "--format svg draws one search, and --models are several",
+            "each lies beside its results: RESULTS.search.svg",
+        )
     asked = ["edgebench", *sys.argv[1:]]
     requests = [request_of({**params, "model": path}, asked) for path in paths]
     family = search_family(requests, to_stderr(), started_s)
     if form == "json":
-        told = {"chosen": family.chosen, "dropped": family.dropped, "models": family.reports}
+        told = {
+            "chosen": family.chosen,
+            "dropped": family.dropped,
+            "front": [offer for offer in family.offers if offer.front],
+            "models": family.reports,
+        }
         write_json(told, sys.stdout)
     for report in family.reports if form != "json" else []:
         _show(report, form)
+        _say_where(report)
     if len(family.reports) < len(family.found):
         return _unfinished(family.found[-1].outcome)
+    if form != "json":
+        render_family(family, sys.stdout)
     if family.chosen is None:
-        say("edgebench: no deployment of any model is offered")
         return ExitCode.CELL_FAILED
-    best = family.found[family.chosen].report
-    assert best is not None
-    say(
-        f"best of {len(paths)} models: {best.title}, {best.deployment and best.deployment.precision}"
-    )
     return ExitCode.OK
 
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from edgebench.models.products import BLOCK_SIZE, product_inputs
 from edgebench.models.quantization_recipes import COMPUTE_OPS, FOLLOWERS, Recipe
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
+
+#: Operators that compute from weights, or from two results as attention does.
+_WITH_WEIGHTS = (*COMPUTE_OPS, "LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class Units:
     units: tuple[Unit, ...]
     edges: tuple[Edge, ...]
     recurrent: tuple[Unit, ...] = ()  # layers that become int8-dynamic or stay in fp32
+    products: tuple[
+        Unit, ...
+    ] = ()  # matrix products with constant weights, each of its first node alone
+    in_blocks: tuple[Unit, ...] = ()  # those of them whose weights fit into blocks
 
     @property
     def dynamic(self) -> tuple[Unit, ...]:
-        """What can be quantised at run time: matrix products and recurrent layers, by their first node."""
-        products = (unit for unit in self.groups if unit.op == "MatMul")
-        return (*(Unit(unit.name, unit.op, unit.nodes[:1]) for unit in products), *self.recurrent)
+        """What can be quantised at run time: matrix products and recurrent layers."""
+        return (*self.products, *self.recurrent)
 
     @property
     def groups(self) -> tuple[Unit, ...]:
@@ -79,7 +86,10 @@ class Units:
 def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
     """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
     units = _found_units(model.graph, recipe, excluded)
-    return Units(units, _edges(model, units), _recurrent(model.graph))
+    inputs = product_inputs(model.graph)
+    products = tuple(Unit(u.name, u.op, u.nodes[:1]) for u in units if u.name in inputs)
+    in_blocks = tuple(unit for unit in products if inputs[unit.name] % BLOCK_SIZE == 0)
+    return Units(units, _edges(model, units), _recurrent(model.graph), products, in_blocks)
 
 
 def _recurrent(graph: GraphProto) -> tuple[Unit, ...]:
@@ -176,3 +186,31 @@ def _sizes(model: ModelProto) -> dict[str, int]:
         value.name: prod(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
+
+
+def light_ends(model: ModelProto, units: Units, most: float) -> frozenset[str]:
+    """The groups that no other operator with weights follows, each with at most that share of all weights."""
+    graph = model.graph
+    sizes = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
+    weights = {node.name: sum(sizes.get(name, 0) for name in node.input) for node in graph.node}
+    limit = most * sum(sizes.values())
+    heavy = _followed(graph)
+    return frozenset(
+        unit.name
+        for unit in units.groups
+        if unit.nodes[-1] not in heavy and sum(weights[node] for node in unit.nodes) <= limit
+    )
+
+
+def _followed(graph: GraphProto) -> set[str]:
+    """The nodes from whose results an operator with weights computes, whatever lies between."""
+    readers: dict[str, list[NodeProto]] = {}
+    found: set[str] = set()
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in reversed(graph.node):
+        after = [reader for name in node.output for reader in readers.get(name, ())]
+        if any(each.op_type in _WITH_WEIGHTS or each.name in found for each in after):
+            found.add(node.name)
+    return found

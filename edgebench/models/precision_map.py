@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -24,8 +25,9 @@ MIXED = "mixed"
 HASH_DIGITS = 12
 _FOLDER = "precision-maps"  # of the cache
 
-#: int8-dynamic: weights in int8, activations quantised at run time.
-GroupPrecision = Literal["int8", "int8-dynamic", "fp32"]
+#: int8-dynamic: weights in int8, activations quantised at run time. w8, w4: weights in blocks of 8 or 4 bits.
+GroupPrecision = Literal["int8", "int8-dynamic", "w8", "w4", "fp32"]
+IN_BLOCKS: Final[Mapping[int, GroupPrecision]] = {8: "w8", 4: "w4"}
 
 
 class CalibrationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +58,17 @@ class PrecisionMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return frozenset(name for name, kind in self.groups.items() if kind == "int8-dynamic")
 
     @property
+    def in_blocks(self) -> dict[str, int]:
+        """The bits of the weights of groups that have them in blocks."""
+        bits = {kind: number for number, kind in IN_BLOCKS.items()}
+        return {name: bits[kind] for name, kind in self.groups.items() if kind in bits}
+
+    @property
+    def lowered(self) -> frozenset[str]:
+        """What is not left in fp32."""
+        return self.quantized | self.dynamic | self.in_blocks.keys()
+
+    @property
     def precision(self) -> str:
         """The value of the axis `precision`."""
         return f"{MIXED}:{map_hash(self)}"
@@ -68,7 +81,8 @@ def map_hash(found: PrecisionMap) -> str:
         found.recipe,
         msgspec.to_builtins(found.calibration),
         sorted(found.quantized),
-        *([sorted(found.dynamic)] if found.dynamic else []),
+        *([sorted(found.dynamic)] if found.dynamic or found.in_blocks else []),
+        *([sorted(found.in_blocks.items())] if found.in_blocks else []),
     ]
     text = json.dumps(said, ensure_ascii=True, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
@@ -86,7 +100,10 @@ def is_mixed(precision: object) -> bool:
 def map_text(found: PrecisionMap, notes: Mapping[str, str] = {}) -> str:
     """The map as YAML; `notes` become comments beside groups."""
     head = msgspec.to_builtins(msgspec.structs.replace(found, groups={}))
-    also = f", {len(found.dynamic)} in int8-dynamic" if found.dynamic else ""
+    counts = Counter(found.groups.values())
+    also = "".join(
+        f", {counts[kind]} in {kind}" for kind in ("int8-dynamic", "w8", "w4") if counts[kind]
+    )
     lines = [f"# {found.precision}: {len(found.quantized)} of {len(found.groups)} in int8{also}"]
     for key, value in head.items():
         if key != "groups":

@@ -3,7 +3,8 @@
 int8-dynamic: weights in int8, activations quantised at run time.
 int8-static: QDQ format, activation ranges from the task's calibration data, per-channel symmetric
 int8 weights and uint8 activations, the combination with the fastest kernels on x86 and Arm.
-mixed: the same, of the groups alone that a precision map names, by the map's recipe.
+mixed: the same, of the groups alone that a precision map names, by the map's recipe; a map may also name groups that
+are quantised at run time, or whose weights are in blocks of 8 or 4 bits (MatMulNBits).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from edgebench.models.onnx_file import (
     precision_census,
     save_model,
 )
-from edgebench.models.operator_groups import Units, units_of
-from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.models.operator_groups import Units, light_ends, units_of
+from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, PrecisionMap
+from edgebench.models.products import BLOCK_SIZE, put_in_blocks, split_gemms
 from edgebench.models.quantization_recipes import STATIC, Recipe, StaticRecipe
 from edgebench.text.did_you_mean import did_you_mean
 
@@ -118,6 +120,8 @@ def _placed(model: ModelProto, how: StaticRecipe, excluded: list[str]) -> list[s
         return []
     units = units_of(model, how.recipe, excluded)
     groups = [unit.name for unit in units.groups if unit.op in STATIC_OPS]
+    ends = light_ends(model, units, how.float_ends)
+    groups = [name for name in groups if name not in ends] or groups
     if not groups:
         raise UnsupportedError(
             "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"
@@ -224,25 +228,37 @@ def _tensors_data(ranges: Ranges) -> Any:
 
 
 def quantize_units(
-    source: Quantizable, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
+    source: Quantizable,
+    ranges: Ranges,
+    names: Collection[str],
+    dynamic: Collection[str] = (),
+    in_blocks: Mapping[str, int] = {},
 ) -> ModelProto:
-    """A copy of the model with some of its units in int8, in QDQ form, and others quantised at run time."""
-    static = _in_qdq_form(source, ranges, names) if names else source.model
+    """A copy of the model with some of its units in int8, in QDQ form, others quantised at run time, and others
+    with weights in blocks of so many bits."""
+    made = _in_qdq_form(source, ranges, names) if names else _copied(source.model)
+    split_gemms(made, [*dynamic, *in_blocks])
+    put_in_blocks(made, in_blocks)
     nodes = [node for unit in source.units.dynamic if unit.name in dynamic for node in unit.nodes]
-    return _at_run_time(static, nodes) if nodes else static
+    return _at_run_time(made, nodes) if nodes else made
 
 
-def _at_run_time(model: ModelProto, nodes: list[str]) -> ModelProto:
-    """A copy of the model with int8 weights of some nodes, whose activations are quantised at run time."""
+def _copied(model: ModelProto) -> ModelProto:
     from onnx import ModelProto
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer, QuantizationMode
 
     copied = ModelProto()
     copied.CopyFrom(model)
+    return copied
+
+
+def _at_run_time(model: ModelProto, nodes: list[str]) -> ModelProto:
+    """The model, changed: int8 weights of some nodes, whose activations are quantised at run time."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer, QuantizationMode
+
     with _quiet():
         quantizer = ONNXQuantizer(
-            copied,
+            model,
             per_channel=True,
             reduce_range=weights_need_reduced_range(),
             mode=QuantizationMode.IntegerOps,
@@ -263,16 +279,13 @@ def _at_run_time(model: ModelProto, nodes: list[str]) -> ModelProto:
 
 def _in_qdq_form(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
     """A copy of the model with some of its units in int8."""
-    from onnx import ModelProto
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    copied = ModelProto()
-    copied.CopyFrom(source.model)
     recipe = source.recipe
     with _quiet():
         quantizer = QDQQuantizer(
-            copied,
+            _copied(source.model),
             recipe.per_channel,
             weights_need_reduced_range(),
             weight_qType=QuantType.QInt8,
@@ -297,12 +310,18 @@ def quantize_mixed(source: Quantizable, ranges: Ranges, wanted: PrecisionMap) ->
     """The model as a precision map wants it. Raises UsageError for a group that it has not, and
     UnsupportedError where the map leaves everything in fp32."""
     able = [unit.name for unit in source.units.dynamic]
+    blocks = [unit.name for unit in source.units.in_blocks]
     known = dict.fromkeys([*source.units.names, *able])
     for name, kind in wanted.groups.items():
         if kind == "int8-dynamic" and name in known and name not in able:
             raise UsageError(
-                f"the precision map wants {name!r} in int8-dynamic, which is for MatMul and LSTM alone",
+                f"the precision map wants {name!r} in int8-dynamic, which is for MatMul, Gemm and LSTM alone",
                 f"known: {', '.join(able[:5]) or 'this model has none'}",
+            )
+        if kind in IN_BLOCKS.values() and name in known and name not in blocks:
+            raise UsageError(
+                f"the precision map wants {name!r} in {kind}, which is for MatMul and Gemm with {BLOCK_SIZE} x n inputs",
+                f"known: {', '.join(blocks[:5]) or 'this model has none'}",
             )
         if kind == "int8" and name in known and name not in source.units.names:
             raise UsageError(
@@ -315,11 +334,11 @@ def quantize_mixed(source: Quantizable, ranges: Ranges, wanted: PrecisionMap) ->
                 f"{did_you_mean(name, known)}",
                 "`edgebench search` writes maps with all groups of a model",
             )
-    if not wanted.quantized | wanted.dynamic:
+    if not wanted.lowered:
         raise UnsupportedError(
             "the precision map leaves every group in fp32", "--set precision=fp32"
         )
-    return quantize_units(source, ranges, wanted.quantized, wanted.dynamic)
+    return quantize_units(source, ranges, wanted.quantized, wanted.dynamic, wanted.in_blocks)
 
 
 def _rename_constants(model: ModelProto) -> None:

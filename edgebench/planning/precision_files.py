@@ -9,6 +9,7 @@ from edgebench.assets import cache_dir
 from edgebench.backend import Scalar
 from edgebench.definitions.typed_values import convert
 from edgebench.definitions.yaml_reader import read_yaml
+from edgebench.errors import UsageError
 from edgebench.models.precision_map import PrecisionMap, keep_map
 from edgebench.models.quantization_recipes import RECIPES
 from edgebench.text.did_you_mean import did_you_mean
@@ -44,4 +45,7 @@ def with_maps(sets: Mapping[str, Sequence[Scalar]]) -> dict[str, list[Scalar]]:
 def _precision(value: Scalar) -> Scalar:
     if not isinstance(value, str) or not value.startswith(MARK):
         return value
-    return keep_map(read_map(Path(value.removeprefix(MARK)).expanduser()), cache_dir())
+    name = value.removeprefix(MARK)
+    if not name:
+        raise UsageError("precision=@ names no file", "--set precision=@FILE.yaml")
+    return keep_map(read_map(Path(name).expanduser()), cache_dir())

@@ -19,6 +19,8 @@ from edgebench.installed_packages import installed_version
 #: "none": this build or installation has nothing that could report.
 Telemetry = Literal["off", "on", "none"]
 ORT_SWITCH = "ORT_DISABLE_TELEMETRY"
+#: Set before `import nncf`, it sends nothing.
+NNCF_SWITCH = "NNCF_CI"
 _OPENVINO_MODULE = "openvino_telemetry"
 
 

@@ -22,7 +22,14 @@ from edgebench.report.decoder_rows import decoders_of
 from edgebench.report.environments import Places
 from edgebench.report.rate_curves import curves_of
 from edgebench.report.report_groups import Block, group_of, grouped, speed_of
-from edgebench.report.report_model import Because, Detail, Device, Report, ReportRow
+from edgebench.report.report_model import (
+    Because,
+    Detail,
+    Device,
+    Report,
+    ReportRow,
+    SearchSummary,
+)
 from edgebench.roofline.roofline_rows import roofs_of
 from edgebench.scaling.scaling_rows import SCALING_NAMES, Answers, scalings_of
 from edgebench.text.plain_text import plain
@@ -40,11 +47,13 @@ def build_report(
     max_details: int = MAX_DETAILS,
     prefer: Sequence[str] = ties.DEFAULT,
     explanations: Sequence[Explanation] = (),
+    searches: Sequence[SearchSummary] = (),
 ) -> Report:
     """The report of all records; `sources` are the names of their files.
 
     `prefer` is the rule that decides between deployments that are not told apart; `explanations` say why some
-    of them take their time, as records do that keep times of operators.
+    of them take their time, as records do that keep times of operators. `searches` are those that made the maps
+    of mixed precision among the rows: they tell how many groups each has in int8.
 
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
@@ -60,7 +69,7 @@ def build_report(
         for _, _, members in each
         for row in members
     }
-    names = _names(table, blocks.values())
+    names = _names(table, blocks.values(), searches)
     picked = {pick.row for pick in table.picks if pick.row is not None}
     runs = {run.id: run for run in table.runs}
     speeds = [
@@ -108,6 +117,7 @@ def build_report(
         rate_curves=curves_of(table.rows, names),
         budget_curves=budget_curves_of(table.rows),
         explanations=[*explanations, *profiled_rows(table.rows, profiles)],
+        searches=list(searches),
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
@@ -127,14 +137,18 @@ def _watched(
         yield record
 
 
-def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
-    """Labels as the table gives them: within the rows of a device that compete."""
+def _names(
+    table: Table, blocks: Iterable[Sequence[Block]], searches: Sequence[SearchSummary]
+) -> list[str]:
+    """Labels as the table gives them: within the rows of a device that compete. A map's tells its groups."""
     names = [""] * len(table.rows)
+    groups = {precision: told for each in searches for precision, told in each.groups.items()}
     for each in blocks:
         for _, _, members in each:
             words = labels([table.rows[index] for index in members])
             for index, name in zip(members, words, strict=True):
-                names[index] = plain(name)
+                told = groups.get(str(table.rows[index].variant.get("precision")))
+                names[index] = plain(name if told is None else f"{name} ({told})")
     return names
 
 

@@ -20,9 +20,12 @@ def list_html(lines: Iterable[str], name: str = "") -> str:
 
 
 def table_html(
-    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Sequence[int] = (),
+    choice: int | None = None,
 ) -> str:
-    """A table that scrolls sideways where it must; `numbers` are the columns set right."""
+    """A table that scrolls sideways where it must; `numbers` are the columns set right, `choice` a row that stands out."""
 
     def attributes(column: int) -> str:
         return ' class="number"' if column in numbers else ""
@@ -31,8 +34,9 @@ def table_html(
         f'<th scope="col"{attributes(n)}>{esc(words)}</th>' for n, words in enumerate(head)
     )
     lines = "".join(
-        "<tr>" + "".join(f"<td{attributes(n)}>{esc(words)}</td>" for n, words in enumerate(row)) + "</tr>"
-        for row in rows
+        f'<tr{" class=choice" if place == choice else ""}>'
+        + "".join(f"<td{attributes(n)}>{esc(words)}</td>" for n, words in enumerate(row)) + "</tr>"
+        for place, row in enumerate(rows)
     )  # fmt: skip
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'

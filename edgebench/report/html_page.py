@@ -23,6 +23,7 @@ from edgebench.report import (
     decoder_html,
     explain_html,
     rate_curves,
+    search_html,
     theme,
     vegalite,
 )
@@ -55,10 +56,12 @@ def render(report: Report) -> str:
         "further_links": decoder_html.links(report)
         + rate_curves.links(report)
         + budget_curves.links(report)
+        + search_html.links(report)
         + explain_html.links(report),
         "decoders": decoder_html.sections(report)
         + rate_curves.section(report)
         + budget_curves.section(report),
+        "searched": search_html.section(report),
         "explained": explain_html.section(report),
         "environment": _environment(report),
         "environment_gist": esc(_environment_gist(report)),
@@ -90,7 +93,9 @@ def _hash(script: str) -> str:
 def _data(report: Report) -> str:
     """JSON without any character that HTML or JavaScript could take for an end."""
     page = {
-        "report": msgspec.structs.replace(report, explanations=[]),  # they are text already
+        "report": msgspec.structs.replace(
+            report, explanations=[], searches=[]
+        ),  # they are text already
         "templates": charts.templates(),
         "words": [_words(report, group) for group in report.groups],
         "themes": _themes(),

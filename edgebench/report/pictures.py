@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import msgspec
@@ -11,6 +13,7 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
+from edgebench.report.html_escape import esc
 from edgebench.report.report_groups import YS
 from edgebench.report.report_model import BudgetCurve, Group, RateCurve, Report, ReportRow
 from edgebench.scaling.scaling_rows import ScalingGroup
@@ -34,11 +37,50 @@ _SPREAD = 12  # largest over smallest value from which an axis is logarithmic
 
 
 def svg(report: Report) -> str:
-    return vegalite.svg(picture(report), theme.config("light"))
+    """The charts, and below them the drawings of searches."""
+    drawn = vegalite.svg(picture(report), theme.config("light"))
+    return _stacked([drawn, *_searches(report)]) if report.searches else drawn
 
 
 def png(report: Report) -> bytes:
+    if report.searches:
+        return vegalite.png_of(svg(report))
     return vegalite.png(picture(report), theme.config("light"))
+
+
+def _searches(report: Report) -> Iterator[str]:
+    """The wide drawings of each search below its title, in light colours: files know no colours by name."""
+    for search in report.searches:
+        yield (
+            f'<svg width="860" height="40" font-family="{esc(theme.SANS)}"><text x="16" y="28" font-size="16" '
+            f'font-weight="600" fill="{theme.THEMES["light"]["ink"]}">{esc(search.title)}</text></svg>'
+        )
+        yield from (theme.in_colors(wide, "light") for wide, _ in search.pictures)
+
+
+def _stacked(drawings: Sequence[str]) -> str:
+    """The drawings one below the other."""
+    sizes = [_size(drawing) for drawing in drawings]
+    width, height = max(wide for wide, _ in sizes), sum(high for _, high in sizes)
+    tops = accumulate((high for _, high in sizes), initial=0.0)
+    body = "".join(
+        f'<g transform="translate(0,{top:g})">{drawing}</g>'
+        for top, drawing in zip(tops, drawings, strict=False)
+    )
+    paper = theme.THEMES["light"]["paper"]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width:g}" '
+        f'height="{height:g}" viewBox="0 0 {width:g} {height:g}"><rect width="100%" height="100%" fill="{paper}"/>{body}</svg>'
+    )
+
+
+def _size(drawing: str) -> tuple[float, float]:
+    """Width and height that the first element states."""
+    head = drawing[: drawing.index(">")]
+    wide, high = (
+        float(re.findall(rf'\b{name}="([\d.]+)', head)[0]) for name in ("width", "height")
+    )
+    return wide, high
 
 
 def picture(report: Report) -> Spec:

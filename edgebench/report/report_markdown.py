@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from edgebench.render.table_markdown import escape
 from edgebench.report import decoder_markdown
 from edgebench.report.page_rows import demanded
-from edgebench.report.report_model import Decision, Group, Report, ReportRow
+from edgebench.report.report_model import Decision, Group, Report, ReportRow, SearchSummary
 
 _COLUMNS = ("p50", "p90", "items/s", "memory", "quality", "energy")
 _MAX_ROWS = 40  # rows and commands of a group: GitHub takes 65,536 characters
@@ -30,6 +30,8 @@ def _lines(report: Report) -> Iterator[str]:
     for group in report.groups:
         yield from _group(report, group)
     yield from decoder_markdown.sections(report)
+    for search in report.searches:
+        yield from _search(search)
     yield "### Environment"
     yield ""
     yield from _environment(report)
@@ -40,6 +42,34 @@ def _lines(report: Report) -> Iterator[str]:
         yield escape(note)
         yield ""
     yield escape("; from ".join(filter(None, (report.measured, ", ".join(report.sources)))))
+
+
+def _search(found: SearchSummary) -> Iterator[str]:
+    yield f"### Search: {escape(found.title)}"
+    yield ""
+    yield f"**{escape(found.decision)}**"
+    yield ""
+    for text in found.doubts:
+        yield f"- {escape(text)}"
+    yield from _table(found.head, found.rows)
+    for text in found.tested:
+        yield f"- {escape(text)}"
+    if found.why:
+        yield ""
+        yield escape(found.why)
+        yield ""
+        for text in found.kept_words:
+            yield f"- {escape(text)}"
+    yield ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
+    yield f"| {' | '.join(map(escape, head))} |"
+    yield "|---" * len(head) + "|"
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"
+    yield ""
 
 
 def _decision(report: Report, group: Group, decision: Decision) -> Iterator[str]:

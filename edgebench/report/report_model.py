@@ -227,6 +227,28 @@ class RateCurve(Part, frozen=True, kw_only=True):
     points: list[RatePoint]  # rates ascending
 
 
+class SearchSummary(Part, frozen=True, kw_only=True):
+    """A precision search as words, tables and pictures."""
+
+    workload: str
+    title: str
+    decision: str
+    doubts: list[str] = []
+    safe: bool  # whether a deployment is offered
+    head: list[str]  # of the table of deployments
+    rows: list[list[str]]
+    choice: int | None  # index of the row to deploy
+    pictures: list[tuple[str, str]]  # SVG elements in the theme's colours: wide, and for a phone
+    tested: list[str] = []  # how the limits held on test items
+    why: str = ""  # how many groups stay in fp32
+    kept_head: list[str] = []  # of the table of groups that stay in fp32
+    kept: list[list[str]] = []
+    kept_words: list[str] = []  # of those that tell most, what int8 would have gained and cost
+    explain: str = ""  # command that says where the time of the map goes
+    notes: list[str] = []
+    groups: dict[str, str] = {}  # precision of a map -> how it divides the network's groups
+
+
 class BudgetPoint(Part, frozen=True, kw_only=True):
     """One budget of memory, and how fast a deployment is within it."""
 
@@ -271,5 +293,6 @@ class Report(Part, frozen=True, kw_only=True):
     rate_curves: list[RateCurve] = []
     budget_curves: list[BudgetCurve] = []
     explanations: list[Explanation] = []
+    searches: list[SearchSummary] = []
     notes: list[str] = []
     details_left_out: str = ""

@@ -9,6 +9,7 @@ anything being drawn anew.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,13 @@ def named() -> tuple[dict[str, str], list[str]]:
     """Colours and series by the names of their custom properties."""
     colors = {name: f"var(--{name})" for name in THEMES["light"]}
     return colors, [f"var(--series-{number})" for number in range(len(SERIES["light"]))]
+
+
+def in_colors(drawing: str, theme: str) -> str:
+    """A drawing whose colours are named, with those of a theme in their places."""
+    series = {f"series-{number}": color for number, color in enumerate(SERIES[theme])}
+    colors = {**THEMES[theme], **series}
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: colors[found[1]], drawing)
 
 
 def config(theme: str) -> dict[str, Any]:

@@ -52,3 +52,9 @@ def png(spec: dict[str, Any], config: dict[str, Any], scale: float = 2.0) -> byt
         spec, vl_version=VERSION, config=config, scale=scale, allowed_base_urls=[]
     )
     return drawn
+
+
+def png_of(drawing: str, scale: float = 2.0) -> bytes:
+    """A drawing in SVG, which names no other file, as PNG of `scale` pixels a unit."""
+    drawn: bytes = _converter().svg_to_png(drawing, scale=scale)
+    return drawn

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from edgebench.search.tradeoff import Choice, Tradeoff, best_within, hull
 
 #: How far the bisection goes: limits of damage closer to each other than this are not told apart.
 MIN_RATIO = 1.02
+#: What the predicted time of a map may be above another's and still be worth measuring: kernels are timed in whole
+#: microseconds.
+MAX_SLOWER = 1.25
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,9 @@ class Draft:
     choice: Choice
     origin: str
     dynamic: Choice = frozenset()  # units that are quantised at run time
+    in_blocks: Mapping[str, int] = field(
+        default_factory=dict
+    )  # units whose weights have so many bits
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,18 @@ def _limits(low: float, high: float) -> Iterator[float]:
     while high > lowest * MIN_RATIO:
         lowest = math.sqrt(lowest * high)
         yield lowest
+
+
+def neighbours(tradeoff: Tradeoff, draft: Draft, dynamic: Collection[str]) -> list[Draft]:
+    """The draft with one unit in the other precision, those first that the model of costs calls fastest; what it
+    calls clearly slower is left out. A unit that leaves int8 is quantised at run time where others of it are."""
+    limit = MAX_SLOWER * tradeoff.cost(draft.choice)
+    found = []
+    for name in tradeoff.cost_a:
+        at_run_time = draft.dynamic - {name}
+        if name in draft.choice and draft.dynamic and name in dynamic:
+            at_run_time |= {name}
+        each = Draft(draft.choice ^ {name}, "next to the fastest", at_run_time)
+        if (each.choice or each.dynamic) and tradeoff.cost(each.choice) <= limit:
+            found.append(each)
+    return sorted(found, key=lambda each: tradeoff.cost(each.choice))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
-from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import EdgebenchError, StoreError, UnsupportedError, UsageError
 from edgebench.processes.child_job import Job, Say, run_job
 from edgebench.search.search_messages import ChildFailure
 
@@ -18,9 +19,14 @@ def answer_job(kind: type[Job], work: Callable[[Job, Say], msgspec.Struct]) -> i
 
 def _failure(error: Exception) -> ChildFailure:
     if isinstance(error, EdgebenchError):
-        usage = isinstance(error, UsageError | UnsupportedError)
-        return ChildFailure(error=error.message, fix=error.fix, usage=usage)
+        return ChildFailure(error=error.message, fix=error.fix, kind=_kind(error))
     if isinstance(error, MemoryError):
         return ChildFailure(error="the search ran out of memory", fix="close other programs")
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return ChildFailure(error=f"{type(error).__name__}: {first}")
+
+
+def _kind(error: EdgebenchError) -> Literal["", "usage", "store"]:
+    if isinstance(error, UsageError | UnsupportedError):
+        return "usage"
+    return "store" if isinstance(error, StoreError) else ""

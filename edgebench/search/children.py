@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, StoreError, UnsupportedError
 from edgebench.measure.preparation_process import step_of
 from edgebench.measure.worker_messages import Phase
 from edgebench.processes import child
@@ -55,6 +55,6 @@ def _decoded(answer: bytes, kind: type[Answer]) -> Answer:
     found = msgspec.json.decode(answer)
     if isinstance(found, dict) and "error" in found:
         failure = msgspec.convert(found, ChildFailure)
-        error = UnsupportedError if failure.usage else EdgebenchError
-        raise error(failure.error, failure.fix)
+        errors = {"usage": UnsupportedError, "store": StoreError, "": EdgebenchError}
+        raise errors[failure.kind](failure.error, failure.fix)
     return msgspec.convert(found, kind)

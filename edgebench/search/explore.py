@@ -9,149 +9,46 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
-from edgebench.files.atomic_write import replacing
-from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
-from edgebench.search.item_cache import remembering
-from edgebench.search.journal import Journal, journal_at
+from edgebench.search.journal import journal_at, write_file
+from edgebench.search.judge import TUNED, TUNING_DRAW, Explorer, Judge, calibration_name
+from edgebench.search.quality_interval import MIN_BLOCKS, unseen_change
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
-from edgebench.search.tradeoff import Choice, Tradeoff
+from edgebench.search.tradeoff import Choice
+from edgebench.words.search_words import few_items
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edgebench.models.quantize import Quantizable, Ranges
-    from edgebench.preparation.prepare import Subject
-    from edgebench.task import Feeds, Infer, Outputs, Task
+    from edgebench.models.quantize import Ranges
+    from edgebench.task import Task
 
-#: The draw of items that maps are tuned on.
-TUNING_DRAW = 1
-ERROR_ITEMS = 8  # whose outputs tell the damage of a map
+#: Further draws of test items, at most: each as many as the workload's own.
+MAX_DRAWS = 8
 PROFILE_ITEMS = 4
-#: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
-PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
+#: Shares of the time: when profiling ends, when damages end; what follows is tried, timed and refined.
+PROFILED, DAMAGED = 0.25, 0.6
+#: And where most of the time, by this share, goes into matrix products: quantising them at run time needs no damages.
+DAMAGED_OF_PRODUCTS, MOSTLY = 0.35, 0.5
 #: Methods that keep histograms take so many times as long as the lowest and highest values.
 HISTOGRAM_FACTOR = 5.0
 #: Candidates that are built however little time there is.
 MIN_DRAFTS = 3
-MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
-#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
-REFUSED_DAMAGE = 10.0
-#: Maps that are tried with their rest quantised at run time.
-MAX_AT_RUN_TIME = 2
+MAX_PROFILE_S = 12.0
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
-
-
-@dataclass
-class Explorer:
-    """The state of one exploration."""
-
-    job: ExploreJob
-    subject: Subject
-    source: Quantizable
-    say: Callable[[str], object]
-    clock: Callable[[], float]
-    started_s: float
-    journal: Journal
-    notes: list[str] = field(default_factory=list)
-    fp32_quick_ms: float | None = None
-
-    def past(self, share: float) -> bool:
-        """Whether so much of the time is over."""
-        return self.clock() - self.started_s > share * self.job.time_s
-
-    # Items
-
-    @cached_property
-    def tuning(self) -> Task | None:
-        """The task with items to tune on; None: it has no labelled items but those of the evaluation."""
-        draws = type(self.evaluation).draws
-        wanted = draws and self.job.demands
-        return remembering(self.subject.task(TUNING_DRAW)) if wanted else None
-
-    @cached_property
-    def evaluation(self) -> Task:
-        return self.subject.task(0)
-
-    @cached_property
-    def calibration(self) -> list[Feeds]:
-        from edgebench.models.quantize import CALIBRATION_ITEMS
-
-        return list(islice(self.evaluation.calibration(), CALIBRATION_ITEMS))
-
-    @cached_property
-    def items(self) -> list[Feeds]:
-        """Items whose outputs tell the damage: tuning items, or those of the calibration."""
-        if self.tuning is None:
-            step = max(1, len(self.calibration) // (2 * ERROR_ITEMS))
-            return self.calibration[::step][: 2 * ERROR_ITEMS]
-        task, count = self.tuning, min(ERROR_ITEMS, len(self.tuning))
-        return [task.preprocess(task.raw(number)) for number in range(count)]
-
-    # Models
-
-    @cached_property
-    def fp32(self) -> Any:
-        return self.session(self.source.model)
-
-    @cached_property
-    def reference(self) -> list[Outputs]:
-        return self.infer(self.fp32)(self.items)
-
-    def session(self, model: ModelProto) -> Any:
-        from edgebench.search.sessions import open_session
-
-        return open_session(model, self.job.threads)
-
-    def infer(self, session: Any) -> Infer:
-        from edgebench.search.sessions import infer_with
-
-        return infer_with(session)
-
-    def damage(self, session: Any) -> float:
-        """The relative error of the outputs of a session."""
-        from edgebench.search.sessions import output_error
-
-        return output_error(self.infer(session)(self.items), self.reference)
-
-    def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
-        """The damage of some units in int8, measured once."""
-        key = (*self.key("damage", spec), *sorted(names))
-        return self.journal.once(key, float, lambda: self._damage_of(ranges, names))
-
-    def key(self, what: str, spec: CalibrationSpec) -> tuple[str, ...]:
-        """What a measured value belongs to."""
-        return what, self.source.recipe.name, calibration_name(spec)
-
-    def _damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
-        """That of a file that the runtime refuses is beyond all others."""
-        try:
-            return self.damage(self.session(self.quantized(ranges, names)))
-        except Exception as error:
-            if tells_of_no_memory(error):
-                raise
-            return REFUSED_DAMAGE
-
-    def quantized(
-        self, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
-    ) -> ModelProto:
-        from edgebench.models.quantize import quantize_units
-
-        return quantize_units(self.source, ranges, names, dynamic)
 
 
 def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
@@ -220,10 +117,6 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
     return spec, ranges, {calibration_name(each): error for error, each, _ in found}
 
 
-def calibration_name(spec: CalibrationSpec) -> str:
-    return spec.method if spec.percentile is None else f"{spec.method} {spec.percentile:g}"
-
-
 def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
     """Every unit with its kernel times: fp32, everything in int8, and the usual placement, in turns."""
     from edgebench.search.group_costs import facts_of, unit_times
@@ -257,10 +150,11 @@ def _with_damages(
 ) -> list[UnitFacts]:
     """The damage of each group alone; of joiners, of all of one operator together, in equal shares."""
     damages: dict[str, float] = {}
+    end = DAMAGED_OF_PRODUCTS if _mostly_products(it, facts) else DAMAGED
     groups = [fact.name for fact in facts if not fact.joiner]
     for number, name in enumerate(sorted(groups, key=_gain(facts), reverse=True)):
         it.say(f"damage of group {number + 1} of {len(groups)}")
-        if damages and it.past(DAMAGED):
+        if damages and it.past(end):
             it.notes.append(
                 f"the damage of {len(groups) - number} groups was not measured for want of time: "
                 "they count as the worst"
@@ -272,7 +166,7 @@ def _with_damages(
         if fact.joiner:
             kinds.setdefault(fact.op, []).append(fact.name)
     for op, names in kinds.items():
-        if it.past(DAMAGED):
+        if it.past(end):
             break
         it.say(f"damage of {len(names)} x {op}")
         together = it.damage_of(ranges, names, spec)
@@ -299,8 +193,30 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
                 f"fp32 itself has {demand.metric} {value:.4g}, beyond the limit {demand.limit:g}: no map can hold it",
                 "lower the limit, or take another model",
             )
+    _check_items(it, evaluation)
     tuning = {} if it.tuning is None else _fp32_metrics(it, it.tuning, TUNING_DRAW)
     return evaluation, tuning
+
+
+def _check_items(it: Explorer, fp32: Mapping[str, float]) -> None:
+    """Notes limits that too few test items are there for. Raises UnsupportedError where these are too few for any
+    interval."""
+    task = it.evaluation
+    count, kind = len(task), type(task)
+    independent = len({task.cluster(item) for item in range(count)})
+    if independent < MIN_BLOCKS:
+        raise UnsupportedError(
+            f"the task has {independent} independent labelled items, and an interval takes {MIN_BLOCKS}: no map could "
+            "be shown to hold a limit",
+            "give it more labelled items, or leave out --task: outputs are then held against fp32",
+        )
+    if kind.draws and not kind.same_sources:
+        count *= 1 + MAX_DRAWS
+    unseen = unseen_change(count, it.job.confidence)
+    for demand in resolved(it.job.demands, fp32):
+        spare = demand.spare(fp32[demand.metric]) if demand.metric in fp32 else unseen
+        if spare < unseen:
+            it.notes.append(few_items(demand.metric, count, it.job.confidence, unseen, spare))
 
 
 def _fp32_metrics(it: Explorer, task: Task, draw: int) -> dict[str, float]:
@@ -324,113 +240,68 @@ def _candidates(
 
     tradeoff = tradeoff_of(facts, it.source.units.edges)
     judge = Judge(it, spec, ranges, tradeoff, fp32)
-    found: list[Candidate] = []
-    for draft in drafts(tradeoff, everything(it), it.job.points):
-        if len(found) < MIN_DRAFTS or not it.past(TUNED):
-            found.append(judge.candidate(draft))
+    proposed = drafts(tradeoff, everything(it), it.job.points)
+    products_first = _mostly_products(it, facts)
+    sure = 1 if products_first else MIN_DRAFTS
+    found = [judge.candidate(draft) for draft in islice(proposed, sure)]
+    if products_first:
+        found += [*judge.at_run_time(found), *judge.in_blocks()]
+    found += [judge.candidate(draft) for draft in proposed if not it.past(TUNED)]
     for _step in range(MAX_STEPS):
         judged = [Judged(each.map.quantized, each.spare) for each in found]
         further = None if it.past(TUNED) else between(tradeoff, judged)
         if further is None:
             break
         found.append(judge.candidate(further))
-    found += judge.at_run_time(found)
-    return judge.timed(found)
+    if "nncf" in it.job.via:
+        found += [judge.candidate(draft) for draft in _nncf_drafts(it, fp32[1])]
+    if not products_first:
+        found += [*judge.at_run_time(found), *judge.in_blocks()]
+    return judge.refined(judge.timed(found))
 
 
-@dataclass
-class Judge:
-    """Builds candidates and measures what exploring can tell of them."""
+def _mostly_products(it: Explorer, facts: Sequence[UnitFacts]) -> bool:
+    """Whether most of the time goes into what can be quantised at run time: that is tried first then."""
+    products = {unit.name for unit in it.source.units.products}
+    whole = sum(fact.fp32_us for fact in facts)
+    return sum(fact.fp32_us for fact in facts if fact.name in products) > MOSTLY * whole
 
-    it: Explorer
-    spec: CalibrationSpec
-    ranges: Ranges
-    tradeoff: Tradeoff
-    fp32: tuple[Mapping[str, float], Mapping[str, float]]
-    sessions: dict[str, Any] = field(default_factory=dict)
 
-    def candidate(self, draft: Draft) -> Candidate:
-        it = self.it
-        it.say(f"quality of a map with {len(draft.choice)} parts in int8")
-        session = it.session(it.quantized(self.ranges, draft.choice, draft.dynamic))
-        wanted = self._map(draft)
-        key = ("candidate", wanted.precision)
-        found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
-        self.sessions[wanted.precision] = session
-        return found
+class _OutOfTimeError(Exception):
+    """NNCF knows no budget: this ends it."""
 
-    def _judged(self, draft: Draft, wanted: PrecisionMap, session: Any) -> Candidate:
-        it = self.it
-        tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(session))
-        return Candidate(
-            map=wanted,
-            origin=draft.origin,
-            int8_groups=len(draft.dynamic)
-            + sum(unit.name in draft.choice for unit in it.source.units.groups),
-            predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
-            predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
-            damage=it.damage(session),
-            tuning=tuning,
-            spare=self._spare(tuning),
-        )
 
-    def at_run_time(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """The likeliest candidates once more, with what they leave in fp32 quantised at run time where it can be;
-        and that alone. No profile names its kernels: what it saves is told by timing the whole."""
-        able = {unit.name for unit in self.it.source.units.dynamic}
-        holding = [each for each in found if each.spare is None or each.spare >= 0]
-        holding.sort(key=lambda each: each.predicted_ms)
-        choices = [*(each.map.quantized for each in holding[:MAX_AT_RUN_TIME]), frozenset()]
-        added: list[Candidate] = []
-        for choice in choices:
-            draft = Draft(choice, "the rest at run time", frozenset(able - choice))
-            if draft.dynamic and not self.it.past(TUNED):
-                added.append(self.candidate(draft))
-        return added
+def _nncf_drafts(it: Explorer, fp32_tuning: Mapping[str, float]) -> list[Draft]:
+    """The map that NNCF's accuracy control chooses on tuning items by the first limit; none where it finds none."""
+    from edgebench.models.nncf_scope import nncf_scope
 
-    def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates with what a run takes, in turns with fp32; the fastest first."""
-        from edgebench.search.sessions import times_in_turns
+    demand = next(iter(resolved(it.job.demands, fp32_tuning)), None)
+    if it.tuning is None or demand is None or demand.metric not in fp32_tuning:
+        it.notes.append("NNCF was not asked: it takes labelled tuning items and a limit")
+        return []
+    task, sign = it.tuning, 1 if demand.better == "higher" else -1
+    most = max(0.0, demand.spare(fp32_tuning[demand.metric]))
 
-        it = self.it
-        it.say(f"timing {len(found)} maps in turns")
-        end_s = it.clock() + TIMING_S_EACH * len(self.sessions)
-        times = times_in_turns(
-            {"fp32": it.fp32, **self.sessions},
-            it.items[:PROFILE_ITEMS],
-            lambda: it.clock() > end_s or it.past(1.0),
-        )
-        told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
-        it.fp32_quick_ms = times["fp32"]
-        return sorted(told, key=lambda each: each.quick_ms or math.inf)
+    def quality(model: ModelProto) -> float:
+        if it.past(TUNED):
+            raise _OutOfTimeError
+        it.say("NNCF's accuracy control")
+        return sign * task.evaluate(it.infer(it.session(model)))[demand.metric]
 
-    def _map(self, draft: Draft) -> PrecisionMap:
-        job, units, choice = self.it.job, self.it.source.units, draft.choice
-        return PrecisionMap(
-            model_sha256=job.prepare.source_sha256,
-            workload=job.workload,
-            recipe=self.it.source.recipe.name,
-            calibration=self.spec,
-            groups={
-                unit.name: "int8" if unit.name in choice else "fp32"
-                for unit in units.units
-                if unit.name in choice or not unit.joiner
-            }
-            | dict.fromkeys((unit.name for unit in units.recurrent), "fp32")
-            | dict.fromkeys(sorted(draft.dynamic), "int8-dynamic"),
-        )
+    def asked() -> list[str]:
+        return sorted(nncf_scope(it.source.model, it.calibration, quality, most))
 
-    def _spare(self, tuning: Mapping[str, float]) -> float | None:
-        """What the tightest limit leaves, relative. A map may lose on tuning items what fp32 has to spare on
-        the workload's own, for which alone the limits were set."""
-        evaluation, base = self.fp32
-        left = []
-        for demand in resolved(self.it.job.demands, evaluation):
-            name = demand.metric
-            if name in tuning and name in base and name in evaluation:
-                change = tuning[name] - base[name]
-                left.append(demand.spare(evaluation[name] + change) / max(abs(demand.limit), 1e-9))
-        return min(left, default=None)
+    try:
+        names = set(it.journal.once(("nncf", demand.metric, f"{most:.9g}"), list[str], asked))
+    except _OutOfTimeError:
+        it.notes.append("NNCF's accuracy control did not end in the time for exploring")
+        return []
+    units = it.source.units
+    groups = [unit.name for unit in units.groups if names.intersection(unit.nodes)]
+    if not groups:
+        it.notes.append("NNCF's accuracy control leaves nothing in int8")
+        return []
+    return [Draft(units.joined(groups, JOINERS), "NNCF")]
 
 
 def main() -> int:
@@ -454,8 +325,7 @@ def explored_by_any(job: ExploreJob, say: Callable[[str], object]) -> Exploratio
 
 def _kept(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
     found = explored_by_any(job, say)
-    with replacing(Path(job.state)) as partial:
-        partial.write_bytes(msgspec.json.encode(found))
+    write_file(Path(job.state), msgspec.json.encode(found))
     return found
 
 

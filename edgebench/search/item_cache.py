@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgebench.task import Task
@@ -12,34 +13,53 @@ if TYPE_CHECKING:
 MAX_KEPT_BYTES = 256 * 2**20
 
 
-def remembering(task: Task) -> Task:
-    """The task, whose items and inputs are made once as long as they are small; one that goes its own way
-    through its items stays as it is."""
+@dataclass
+class Kept:
+    """What is kept of all tasks that share it."""
+
+    bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.bytes >= MAX_KEPT_BYTES
+
+
+def remembering(task: Task, kept: Kept | None = None) -> Task:
+    """The task, whose items and inputs are made once as long as there is room for them in `kept`; one that goes its
+    own way through its items stays as it is."""
     if type(task).evaluate is not Task.evaluate or type(task).answers is not Task.answers:
         return task
     raws: dict[int, Any] = {}
     inputs: dict[int, Feeds] = {}  # by the identity of an item in `raws`, which keeps it
-    kept_bytes = 0
+    room = Kept() if kept is None else kept
     make_raw, make_inputs = task.raw, task.preprocess
 
     def raw(index: int) -> Any:
         if index in raws:
             return raws[index]
         item = make_raw(index)
-        if kept_bytes < MAX_KEPT_BYTES:
+        if not room.full:
             raws[index] = item
+            room.bytes += _size(item)
         return item
 
     def preprocess(item: Any) -> Feeds:
-        nonlocal kept_bytes
         if id(item) in inputs:
             return inputs[id(item)]
         feeds = make_inputs(item)
-        if kept_bytes < MAX_KEPT_BYTES and any(item is known for known in raws.values()):
+        if not room.full and any(item is known for known in raws.values()):
             inputs[id(item)] = feeds
-            kept_bytes += sum(array.nbytes for array in feeds.values())
+            room.bytes += sum(array.nbytes for array in feeds.values())
         return feeds
 
     task.raw = raw  # type: ignore[method-assign]
     task.preprocess = preprocess  # type: ignore[method-assign,assignment]
     return task
+
+
+def _size(item: Any) -> int:
+    """Bytes of an item: of arrays and bytes, and of tuples of them; what tasks share counts each time."""
+    if isinstance(item, tuple | list):
+        return sum(_size(part) for part in item)
+    size = len(item) if isinstance(item, bytes | str) else getattr(item, "nbytes", 0)
+    return int(size)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+
+from edgebench.errors import StoreError, mend_disk
+from edgebench.files.atomic_write import replacing
 
 Value = TypeVar("Value")
 
@@ -37,17 +41,41 @@ class Journal:
         return made
 
     def _keep(self, name: tuple[str, ...], made: object) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         value = msgspec.json.encode(made)
         self._kept[name] = msgspec.Raw(value)
-        with self._path.open("ab") as file:
+        with _writing(self._path), self._path.open("ab") as file:
             file.write(msgspec.json.encode(_Line([*name], msgspec.Raw(value))) + b"\n")
 
 
-def journal_at(path: Path, resume: bool) -> Journal:
-    """The journal of a search: what is kept where it goes on, else empty."""
-    if not resume:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """The folder of a file is there. Raises StoreError where it, or the file, cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot write the search: {error.strerror}",
+            mend_disk(error, "give another folder with --out") + "; --resume continues from here",
+        ) from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file of a search whole, in a folder that is made where it is missing. Raises StoreError."""
+    with _writing(path), replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def forget(path: Path) -> None:
+    """Removes a file of an earlier search, whose folder is there after. Raises StoreError."""
+    with _writing(path):
         path.unlink(missing_ok=True)
+
+
+def journal_at(path: Path, resume: bool) -> Journal:
+    """The journal of a search: what is kept where it goes on, else empty. Raises StoreError."""
+    if not resume:
+        forget(path)
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:

@@ -1,19 +1,23 @@
 """Searches several models of one task: time goes where the choice is still open.
 
 All of them are explored first. A model whose fastest map is slower than another's and whose quality is no better
-either, both for sure, gets no more time; the others share what is left, and the best of their deployments is chosen.
+either, both for sure, gets no more time; the others share what is left. The best of all deployments is chosen, fp32 of
+each model among them: it holds the limits, else its search would have ended.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edgebench.api.run_request import Voice
+from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.time_budget import Budget
 from edgebench.search.run_search import Found, Search, SearchRequest, begun, explored, finished
-from edgebench.search.search_messages import Exploration
+from edgebench.search.search_messages import Demand, Exploration
 from edgebench.search.search_report import SearchReport, SearchRow
 
 #: Slower by this share in one process is slower for sure: these times are of one process alone.
@@ -41,13 +45,26 @@ class Prospect:
 class Family:
     """How a search over models ended."""
 
-    found: list[Found]  # of the models that were measured
+    names: list[str]  # of the models that were measured, as they were given
+    found: list[Found]  # parallel to `names`
     dropped: dict[str, str]  # model -> why it got no more time
-    chosen: int | None  # of `found`; None: no deployment of any is offered
+    offers: list[Offer]  # every measured deployment, the fastest first
+    chosen: Offer | None  # None: nothing was measured
 
     @property
     def reports(self) -> list[SearchReport]:
         return [each.report for each in self.found if each.report is not None]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A deployment of one of the models."""
+
+    model: str
+    row: SearchRow
+    metric: str
+    front: bool  # no other is as fast and as good, and better in one
+    offered: bool  # fp32, or shown to be safe
 
 
 def search_family(requests: Sequence[SearchRequest], voice: Voice, started_s: float) -> Family:
@@ -56,20 +73,50 @@ def search_family(requests: Sequence[SearchRequest], voice: Voice, started_s: fl
     started = []
     for request in requests:
         share = replace(request, budget_s=total_s / len(requests))
-        it = begun(share, voice, Budget(share.budget_s, time.monotonic()))
-        started.append((it, explored(it)))
+        with _named(request):
+            it = begun(share, voice, Budget(share.budget_s, time.monotonic()))
+        _check_labels(it)
+        with _named(request):
+            started.append((it, explored(it)))
     dropped = dominated([_prospect(it, found) for it, found in started])
-    left = [(it, found) for it, found in started if it.workload.title not in dropped]
+    left = [(it, found) for it, found in started if _name(it.request) not in dropped]
     for name, why in dropped.items():
         voice.say(f"search: {name} gets no more time: {why}")
-    finished_ones = []
+    names, finished_ones = [], []
     for number, (it, exploration) in enumerate(left):
         left_s = started_s + total_s - time.monotonic()
         _give(it, max(1.0, left_s / (len(left) - number)))
+        voice.say(f"search: measuring {_name(it.request)}")
+        names.append(_name(it.request))
         finished_ones.append(finished(it, exploration))
         if finished_ones[-1].report is None:
             break  # interrupted, or nothing can be measured: the others would not be either
-    return Family(finished_ones, dropped, _best(finished_ones, requests[0]))
+    offers = _offers(names, finished_ones, left[0][0].required.demands)
+    return Family(names, finished_ones, dropped, offers, _best(offers, requests[0]))
+
+
+def _name(request: SearchRequest) -> str:
+    """The file as it lies below this folder, or in full."""
+    path = Path(request.options.model or request.options.workloads[0])
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextmanager
+def _named(request: SearchRequest) -> Iterator[None]:
+    """What goes wrong says of which model."""
+    try:
+        yield
+    except EdgebenchError as error:
+        error.message = f"{_name(request)}: {error.message}"
+        raise
+
+
+def _check_labels(it: Search) -> None:
+    if not it.required.demands and it.request.reward is None:
+        raise UsageError(
+            "nothing tells which model is better: there is no limit on a quality with labels",
+            "give a --task with labels, and a limit such as --require 'accuracy>=0.8'",
+        )
 
 
 def _give(it: Search, seconds: float) -> None:
@@ -85,7 +132,7 @@ def _prospect(it: Search, found: Exploration) -> Prospect:
     value = found.fp32_evaluation.get(demands[0].metric) if demands else None
     if value is not None and demands[0].better == "lower":
         value = -value
-    return Prospect(it.workload.title, min(quick, default=found.fp32_ms), value)
+    return Prospect(_name(it.request), min(quick, default=found.fp32_ms), value)
 
 
 def dominated(prospects: Sequence[Prospect]) -> dict[str, str]:
@@ -101,20 +148,35 @@ def dominated(prospects: Sequence[Prospect]) -> dict[str, str]:
     return found
 
 
-def _best(found: Sequence[Found], request: SearchRequest) -> int | None:
-    """The best deployment of all: by the reward, else the fastest."""
-    offers = [
-        (_worth(row, request), number)
-        for number, each in enumerate(found)
-        if each.report is not None and (row := each.report.deployment) is not None
+def _offers(names: Sequence[str], found: Sequence[Found], demands: Sequence[Demand]) -> list[Offer]:
+    """Every measured deployment of every model, and which of them no other beats in latency and quality."""
+    told = [
+        (name, row, each.report.metric)
+        for name, each in zip(names, found, strict=True)
+        if each.report is not None
+        for row in each.report.rows
+        if row.p50_ns is not None and each.report.metric in row.quality
     ]
-    return max(offers)[1] if offers else None
+    sign = -1 if demands and demands[0].better == "lower" else 1
+    costs = [(row.p50_ns or 0.0, -sign * row.quality[metric]) for _, row, metric in told]
+
+    def beaten(mine: tuple[float, float]) -> bool:
+        return any(other != mine and other[0] <= mine[0] and other[1] <= mine[1] for other in costs)
+
+    offers = [
+        Offer(name, row, metric, not beaten(cost), row.standing in ("base", "safe"))
+        for (name, row, metric), cost in zip(told, costs, strict=True)
+    ]
+    return sorted(offers, key=lambda offer: offer.row.p50_ns or 0.0)
+
+
+def _best(offers: Sequence[Offer], request: SearchRequest) -> Offer | None:
+    """The best of those that are offered: by the reward, else the fastest."""
+    able = [offer for offer in offers if offer.offered]
+    return max(able, key=lambda offer: _worth(offer.row, request), default=None)
 
 
 def _worth(row: SearchRow, request: SearchRequest) -> float:
-    if row.p50_ns is None:
-        return float("-inf")
-    if request.reward is None:
-        return -row.p50_ns
-    quality = next(iter(row.quality.values()), 0.0)
-    return request.reward.of(quality, row.p50_ns)
+    if request.reward is not None:
+        return float("-inf") if row.reward is None else row.reward
+    return float("-inf") if row.p50_ns is None else -row.p50_ns

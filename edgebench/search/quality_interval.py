@@ -121,7 +121,7 @@ def interval(
     items = sum(each.items for each in found)
     if all(each.still for each in found):
         seen = max(each.items for each in found) if same_sources else items
-        may_change = -math.log(1 - confidence) / seen if seen else 1.0
+        may_change = unseen_change(seen, confidence)
         return ChangeInterval(change, change - may_change, change + may_change, items)
     blocks = zip_longest(*(each.parts for each in found), fillvalue=0.0)
     parts = [sum(block) / draws for block in blocks]
@@ -129,6 +129,11 @@ def interval(
     variance = len(parts) / (len(parts) - 1) * sum((part - mean) ** 2 for part in parts)
     width = stats.t_quantile(confidence, len(parts) - 1) * math.sqrt(variance)
     return ChangeInterval(change, change - width, change + width, items)
+
+
+def unseen_change(items: int, confidence: float) -> float:
+    """How much of all items may change though none of so many did: the rule of three."""
+    return -math.log(1 - confidence) / items if items else 1.0
 
 
 def merged(draws: Sequence[Mapping[str, Change]], name: str) -> list[Change]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import msgspec
 
@@ -14,6 +15,7 @@ from edgebench.analysis.limits import Limit, parse_limit
 from edgebench.analysis.table_types import Row
 from edgebench.definitions.workload import PARITY_METRIC, Quality, Workload
 from edgebench.errors import UsageError
+from edgebench.metrics import METRICS
 from edgebench.search.search_messages import Demand
 from edgebench.tasks import task_metrics
 
@@ -46,9 +48,9 @@ def requirements_of(workload: Workload, texts: Sequence[str]) -> Requirements:
         metric = workload.quality.metric if typed == _QUALITY else typed
         if metric in metrics and metric != PARITY_METRIC:
             limit = parse_limit(text.replace(typed, _QUALITY, 1))
-            demands[metric] = _demand(metric, limit, metrics[metric].better)
+            demands[metric] = _demand(metric, text, limit, metrics[metric].better)
         else:
-            limit = parse_limit(text)
+            limit = _cost(text, typed, [name for name in metrics if name != PARITY_METRIC])
             if limit.metric.name.startswith(_QUALITY):
                 raise UsageError(
                     f"--require {text!r}: {workload.name} has no labels to hold it against",
@@ -58,11 +60,25 @@ def requirements_of(workload: Workload, texts: Sequence[str]) -> Requirements:
     return Requirements(list(demands.values()), costs)
 
 
-def _demand(metric: str, limit: Limit, better: str) -> Demand:
+def _cost(text: str, typed: str, metrics: Sequence[str]) -> Limit:
+    """A limit of what a row costs. Raises UsageError; for a name that is nearly one of the task's, with that one."""
+    try:
+        return parse_limit(text)
+    except UsageError:
+        close = get_close_matches(typed, metrics, n=1, cutoff=0.7)
+        if not close or typed in METRICS:
+            raise
+        raise UsageError(
+            f"--require {text!r}: no metric {typed!r}; did you mean {close[0]!r}?",
+            f"metrics of the task: {', '.join(metrics)}",
+        ) from None
+
+
+def _demand(metric: str, text: str, limit: Limit, better: str) -> Demand:
     higher = better == "higher"
     if limit.upper == higher and not limit.relative:
         raise UsageError(
-            f"--require {limit.text!r}: {metric} is {'better higher' if higher else 'better lower'}",
+            f"--require {text!r}: of {metric} {'more' if higher else 'less'} is better",
             f"write {metric}{'>=' if higher else '<='}VALUE",
         )
     share = limit.value if higher or not limit.relative or limit.upper else 1 / limit.value

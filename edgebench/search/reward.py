@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from edgebench.analysis.table_types import Row
+from edgebench.definitions.workload import PARITY_METRIC
 from edgebench.errors import UsageError
 from edgebench.units import parse_duration_s
 
@@ -19,9 +21,32 @@ class Reward:
 
     target_s: float
     exponent: float
+    text: str = ""  # as it was asked for
 
     def of(self, quality: float, latency_ns: float) -> float:
         return float(quality * (latency_ns / 1e9 / self.target_s) ** self.exponent)
+
+
+def reward_of(row: Row, reward: Reward) -> float:
+    """That of a measured row by its main metric; -inf where either is unknown."""
+    quality = row.quality.value if row.quality is not None else None
+    if quality is None or row.latency_ns.p50 is None:
+        return float("-inf")
+    return reward.of(quality, row.latency_ns.p50)
+
+
+def check_rewarded(metric: str, better: str) -> None:
+    """Raises UsageError for a metric that the reward makes no sense of."""
+    if metric == PARITY_METRIC:
+        raise UsageError(
+            "--maximize multiplies a quality, and without labels there is none",
+            "give a --task with labels",
+        )
+    if better != "higher":
+        raise UsageError(
+            f"--maximize multiplies a quality of which more is better, and of {metric} less is",
+            "leave it out, and limit the quality by --require",
+        )
 
 
 def parse_reward(text: str) -> Reward:
@@ -38,4 +63,4 @@ def parse_reward(text: str) -> Reward:
         raise UsageError(
             f"--maximize {text!r}: the target is above 0, and the exponent at most 0", _FIX
         )
-    return Reward(target_s, exponent)
+    return Reward(target_s, exponent, text.strip())

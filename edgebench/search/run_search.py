@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
+from edgebench.api.run_progress import clock
 from edgebench.api.run_request import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
-from edgebench.definitions.workload import Workload
+from edgebench.definitions.workload import PARITY_METRIC, Workload
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.files.atomic_write import replacing
 from edgebench.measure.prepare_targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
+from edgebench.models.nncf_scope import require_nncf
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
 from edgebench.models.quantization_recipes import recipes_for
 from edgebench.planning.cells import DEFAULT_BACKEND, Cell, plan
@@ -34,15 +36,19 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
 from edgebench.search.choosing import (
+    by_latency,
     by_reward,
     deployable,
     holds,
+    measured_maps,
     standings_of,
     worth_testing,
 )
+from edgebench.search.journal import forget, write_file
+from edgebench.search.kept_search import keep_search
 from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
-from edgebench.search.reward import Reward, parse_reward
+from edgebench.search.reward import Reward, check_rewarded, parse_reward, reward_of
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -53,16 +59,17 @@ from edgebench.search.search_messages import (
     VerifyJob,
     read_state,
 )
-from edgebench.search.search_picture import svg
 from edgebench.search.search_report import (
     SearchReport,
     float_groups,
     map_of,
     search_rows,
 )
+from edgebench.tasks import task_metrics
 
 #: Precisions that are measured beside the maps, where the backend has them.
 BASELINES = ("fp32", "int8-dynamic", "int8-static")
+SHORT_FLOATS = ("fp16", "bf16")
 #: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
 EXPLORING, MEASURING = 0.4, 0.42
 MIN_VERIFY_S = 10.0
@@ -90,6 +97,7 @@ class SearchRequest:
     require: Sequence[str] = ()
     reward: Reward | None = None  # what is to be most, in the place of the speed
     confidence: float = CONFIDENCE
+    via: Sequence[str] = ()  # further sources of maps
 
 
 @dataclass
@@ -136,8 +144,7 @@ class Found:
 
 
 def left_text(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d} left"
+    return f"{clock(seconds)} left"
 
 
 def confidence_of(value: float) -> float:
@@ -155,11 +162,8 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
             "--set precision: the search chooses the precision",
             "leave it out, or use `edgebench run`",
         )
-    several = next((axis for axis, values in sets.items() if len(values) > 1), None)
-    if several is not None:
-        raise UsageError(
-            f"--set {several}: a search is of one setting of it", f"give one value of {several}"
-        )
+    if len(sets.get("batch", [])) > 1:
+        raise UsageError("--set batch: a search is of one batch", "give one value of batch")
     fixed = [*params["sets"], "precision=fp32", *([] if "batch" in sets else ["batch=1"])]
     options = resolved({**params, "sets": fixed})
     if params["model"] is None and len(options.workloads) != 1:
@@ -167,6 +171,8 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
             "a search is of one workload or one --model", "name one: edgebench search file-typing"
         )
     assert options.settings.budget_s is not None
+    if params["via"]:
+        require_nncf()
     return SearchRequest(
         options,
         options.settings.budget_s,
@@ -177,6 +183,7 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
         params["require"],
         None if params["maximize"] is None else parse_reward(params["maximize"]),
         confidence_of(params["confidence"]),
+        params["via"],
     )
 
 
@@ -207,6 +214,8 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
         )
     _check_backends(request.options.backends)
     required = requirements_of(workload, request.require)
+    if request.reward is not None:
+        check_rewarded(*_main_metric(workload))
     cell = fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
@@ -214,6 +223,15 @@ def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
         raise error
     job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
     return Search(request, voice, budget, workload, cell, job, required)
+
+
+def _main_metric(workload: Workload) -> tuple[str, str]:
+    """The metric that rows are judged by, and which of it is better: of a user's own task its first."""
+    metrics = task_metrics(workload.task)
+    named = workload.quality.metric
+    first = next((name for name in metrics if name != PARITY_METRIC), PARITY_METRIC)
+    name = first if named == PARITY_METRIC else named
+    return name, metrics[name].better if name in metrics else "lower"
 
 
 def _check_backends(names: Sequence[str]) -> None:
@@ -258,13 +276,14 @@ def explored(it: Search) -> Exploration:
     if kept is not None:
         it.voice.say(f"search: {len(kept.candidates)} maps were found before: {state}")
         return kept
-    state.parent.mkdir(parents=True, exist_ok=True)
     if not it.request.resume:
-        state.unlink(missing_ok=True)  # else --resume would go on with the search before this one
+        forget(state)  # else --resume would go on with the search before this one
     found = ask_child("edgebench.search.explore", job, Exploration, it.asking(job.time_s))
     it.voice.say(
         f"search: {len(found.candidates)} maps found in {found.seconds:.0f} s; {left_text(it.budget.left_s)}"
     )
+    for note in found.notes:
+        it.voice.say(f"search: {note}")
     return found
 
 
@@ -279,21 +298,14 @@ def _explore_job(it: Search) -> ExploreJob:
         options=dict(it.cell.options),
         threads=it.threads,
         points=it.request.points,
+        confidence=it.request.confidence,
+        via=list(it.request.via),
         time_s=EXPLORING * it.request.budget_s,
         state="",
     )
     key = hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(job, time_s=0.0))).hexdigest()
     path = it.request.out / "search" / f"{it.workload.name}-{key[:12]}.json"
     return msgspec.structs.replace(job, state=str(path.absolute()), resume=it.request.resume)
-
-
-def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
-    """The candidates that get records: those that hold on tuning items, the fastest first, and of the others
-    those that come closest."""
-    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
-    others = [each for each in exploration.candidates if each not in fitting]
-    others.sort(key=lambda each: each.spare or 0.0, reverse=True)
-    return [*fitting, *others][:points]
 
 
 # Measuring
@@ -307,11 +319,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
     left_s = max(1.0, it.budget.left_s - reserve_s)
     precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
-    axes = {axis: value for axis, value in it.cell.variant.items() if axis != "precision"}
-    sets = [
-        f"precision={','.join(precisions)}",
-        *(f"{axis}={_text(v)}" for axis, v in axes.items()),
-    ]
+    sets = [f"precision={','.join(precisions)}", *_asked_settings(it)]
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -325,9 +333,29 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
         if kept is not None:
             start, sets = kept
             return measure(msgspec.structs.replace(options, sets=sets), start, it.voice)
-    it.voice.say(f"search: measuring {len(precisions)} precisions; {left_text(it.budget.left_s)}")
+    it.voice.say(
+        f"search: measuring {len(precisions)} precisions for {clock(left_s)}, then testing quality; "
+        f"{left_text(it.budget.left_s)}"
+    )
     start = Start(it.request.command, it.request.out, time.monotonic())
     return measure(options, start, it.voice)
+
+
+def _settings(cell: Cell) -> list[str]:
+    """The axes of a cell beside its precision, as `--set` takes them."""
+    axes = ((axis, value) for axis, value in cell.variant.items() if axis != "precision")
+    return [f"{axis}={_text(value)}" for axis, value in axes]
+
+
+def _asked_settings(it: Search) -> list[str]:
+    """The same with all values that were asked for: maps are found at the first of each."""
+    asked = parse_sets(it.request.options.sets)
+    found = []
+    for text in _settings(it.cell):
+        axis = text.partition("=")[0]
+        values = asked.get(axis, [])
+        found.append(f"{axis}={','.join(map(_text, values))}" if len(values) > 1 else text)
+    return found
 
 
 def _text(value: Scalar) -> str:
@@ -337,16 +365,28 @@ def _text(value: Scalar) -> str:
 
 
 def _baselines(it: Search) -> list[str]:
-    """Of the usual precisions those that the workload knows; of a model of one's own all."""
+    """Of the usual precisions those that the workload knows, of a model of one's own all; and the shorter floats that
+    a backend computes in, whatever the file says."""
     known = it.workload.matrix.axes.get("precision", list(BASELINES))
-    return [name for name in BASELINES if name in known or name == "fp32"]
+    able = {
+        precision
+        for name in it.request.options.backends
+        for precision in registry.load(name).capabilities.precisions
+    }
+    return [
+        *(name for name in BASELINES if name in known or name == "fp32"),
+        *(name for name in SHORT_FLOATS if name in able),
+    ]
 
 
 def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
-    """As many precisions as there is time for: fp32, the first maps, the usual variants, then the other maps."""
+    """As many precisions as there is time for, each on every backend and setting: fp32, the first maps, the usual
+    variants, then the other maps."""
     base, *usual = _baselines(it)
     first = [base, *maps[:2], *usual, *maps[2:]]
-    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH))]
+    cells = prod(len(values) for values in parse_sets(_asked_settings(it)).values())
+    cells *= len(it.request.options.backends)
+    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH / cells))]
 
 
 def _resumed(
@@ -382,21 +422,31 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
-    order = by_reward(deployable(fitting, candidates, exploration.fp32_quick_ms), it.request.reward)
+    able = deployable(fitting, candidates, exploration.fp32_quick_ms)
+    if _asked_settings(it) != _settings(it.cell):
+        able = by_latency(able)
+    base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
+    order = by_reward(able, it.request.reward, base)
     verdicts = _verified(it, worth_testing(order, candidates), exploration.evaluation_items)
     chosen = _chosen(it, order, verdicts)
     standings = standings_of(rows, candidates, verdicts, it.demands, exploration.evaluation_items)
     files = _written_maps(it, outcome, rows, candidates, exploration)
-    shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
-    explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
-    groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
+    explained = _explained(exploration, chosen, order)
+    reward = it.request.reward
+    rewards = {} if reward is None else {row.id: reward_of(row, reward) for row in rows}
+    groups = [unit.name for unit in exploration.units if not unit.joiner] + exploration.recurrent
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,
-        rows=search_rows(rows, candidates, standings, files, groups),
+        subject=_subject(it.request.options, it.workload),
+        task=it.request.options.task,
+        settings=_settings(it.cell),
+        rows=search_rows(rows, candidates, standings, files, groups, rewards),
+        maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,
         confidence=it.request.confidence,
+        explained=None if explained is None else explained.map.precision,
         kept_in_fp32=float_groups(exploration.units, explained),
         exploration=exploration,
         results=None if outcome.file is None else str(outcome.file),
@@ -405,11 +455,28 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         notes=[*it.notes, *exploration.notes],
     )
     if outcome.file is not None:
-        with replacing(outcome.file.with_suffix(".search.json")) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        with replacing(outcome.file.with_suffix(".search.svg")) as partial:
-            partial.write_text(svg(report), encoding="utf-8")
+        keep_search(report, outcome.file)
     return report
+
+
+def _subject(options: Options, workload: Workload) -> list[str]:
+    """What names the searched model on a command line."""
+    if options.model is None:
+        return [
+            workload.name,
+            *(word for path in options.folders for word in ("--workloads", path)),
+        ]
+    shapes = (word for shape in options.shapes for word in ("--shape", shape))
+    return ["--model", options.model, *shapes]
+
+
+def _explained(
+    exploration: Exploration, chosen: Row | None, order: Sequence[Row]
+) -> Candidate | None:
+    """The map that is told of: the chosen one, else the fastest that may replace fp32."""
+    rows = order if chosen is None else [chosen, *order]
+    names = [row.variant["precision"] for row in rows if is_mixed(row.variant["precision"])]
+    return map_of(exploration.candidates, names[0]) if names else None
 
 
 def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
@@ -417,11 +484,26 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     passing = [row for row in tested if holds(row, it.demands, items)]
     if not it.demands or not passing:
         return []
+    confidence = 1 - (1 - it.request.confidence) / max(1, len(tested))
+    found: list[Verdict] = []
+    for name in dict.fromkeys(row.backend for row in passing):
+        asked = [str(row.variant["precision"]) for row in passing if row.backend == name]
+        found += _verified_by(it, name, asked, confidence)
+    return found
+
+
+def _verified_by(
+    it: Search, backend: str, precisions: list[str], confidence: float
+) -> list[Verdict]:
+    """Verdicts over what one backend answers."""
+    specs = {registry.load(spec).name: spec for spec in it.request.options.backends}
     job = VerifyJob(
         prepare=it.prepare,
         demands=it.demands,
-        precisions=[str(row.variant["precision"]) for row in passing],
-        confidence=1 - (1 - it.request.confidence) / max(1, len(tested)),
+        precisions=list(dict.fromkeys(precisions)),
+        backend=specs.get(backend, backend),
+        options=dict(it.cell.options),
+        confidence=confidence,
         threads=it.threads,
         time_s=max(MIN_VERIFY_S, it.budget.left_s),
     )
@@ -431,15 +513,15 @@ def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
     except EdgebenchError as error:
         it.notes.append(f"quality was not tested: {error}")
         return []
-    return found.verdicts
+    return [msgspec.structs.replace(verdict, backend=backend) for verdict in found.verdicts]
 
 
 def _chosen(it: Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
     """The fastest row that is safe; without labels, the fastest whose parity holds."""
     if not it.demands:
         return next((row for row in order if holds(row, it.demands)), None)
-    safe = {verdict.precision for verdict in verdicts if verdict.safe}
-    return next((row for row in order if row.variant["precision"] in safe), None)
+    safe = {(verdict.backend, verdict.precision) for verdict in verdicts if verdict.safe}
+    return next((row for row in order if (row.backend, row.variant["precision"]) in safe), None)
 
 
 def _written_maps(
@@ -463,9 +545,7 @@ def _written_maps(
         precision = row.variant["precision"]
         candidate = candidates.get(precision)
         if candidate is not None:
-            folder.mkdir(exist_ok=True)
             path = folder / f"{str(precision).replace(':', '-')}.yaml"
-            with replacing(path) as partial:
-                partial.write_text(map_text(candidate.map, notes), encoding="utf-8")
+            write_file(path, map_text(candidate.map, notes).encode())
             files[precision] = str(path)
     return files

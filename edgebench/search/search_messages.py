@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgebench.backend import Scalar
+from edgebench.files.number_bounds import Amount, Number
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.preparation.preparation_messages import PrepareJob
 
@@ -37,14 +38,16 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Scalar]
     threads: int
     points: int  # candidates at most
+    confidence: float = 0.95
+    via: list[str] = []  # further sources of maps: "nncf"
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
     resume: bool = False  # what the journal kept is not measured again
 
     @property
     def journal(self) -> str:
-        """The file that keeps what exploring measured, as it goes."""
-        return f"{self.state.removesuffix('.json')}.steps.jsonl"
+        """The file that keeps what exploring measured, as it goes: no `.jsonl`, which result files are."""
+        return f"{self.state.removesuffix('.json')}.steps"
 
 
 class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +56,10 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     op: str
     joiner: bool
-    fp32_us: float  # of its kernels in the fp32 graph
-    int8_us: float  # and in the graph that has everything in int8
+    fp32_us: Amount  # of its kernels in the fp32 graph
+    int8_us: Amount  # and in the graph that has everything in int8
     timed: bool  # False: the profiles do not name it, and both times are 0
-    damage: float | None = (
+    damage: Amount | None = (
         None  # relative error of the outputs with it alone in int8; None: not measured
     )
 
@@ -70,13 +73,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     predicted_ms: float
     predicted_damage: float
     damage: float  # relative error of the outputs, measured
+    size_bytes: int | None = None  # of the model's file
     quick_ms: float | None = None  # in turns with the others in one process
     tuning: dict[str, float] = {}  # metrics on tuning items; empty: there are none with labels
     spare: float | None = None  # of the tightest limit on tuning items, relative; below 0: missed
 
     @property
     def int8_parts(self) -> int:
-        return len(self.map.quantized | self.map.dynamic)
+        return len(self.map.lowered)
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +107,9 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
 
     prepare: PrepareJob
     demands: list[Demand]
-    precisions: list[str]  # "mixed:..." or a precision that the preparation makes
+    precisions: list[str]  # "mixed:..." or a precision that the preparation or the backend makes
+    backend: str = "ort"  # whose answers are judged
+    options: dict[str, Scalar] = {}
     confidence: float
     threads: int
     time_s: float
@@ -113,14 +119,14 @@ class LimitVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """One limit of one map on test items."""
 
     metric: str
-    limit: float
+    limit: Number
     better: Literal["higher", "lower"]
-    value: float  # on the workload's own items
-    fp32: float  # of the same items in fp32
-    change: float  # from fp32 to the map, over all test items
-    low: float  # lower and upper end of that change, one-sided at the confidence
-    high: float
-    items: int  # that the change was seen on
+    value: Number  # on the workload's own items
+    fp32: Number  # of the same items in fp32
+    change: Number  # from fp32 to the map, over all test items
+    low: Number | None  # lower and upper end of that change, one-sided at the confidence
+    high: Number | None  # None: answers cannot be compared, so there is no interval
+    items: int  # that the change was seen on; 0: there is no interval
     shown: bool  # fp32 with the worst plausible change holds the limit, and so does the value
 
 
@@ -128,6 +134,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a map may be offered."""
 
     precision: str
+    backend: str = ""  # whose answers were judged
     limits: list[LimitVerdict]
     items: int
     tested_on: str
@@ -158,7 +165,7 @@ class ChildFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     error: str
     fix: str = ""
-    usage: bool = False
+    kind: Literal["", "usage", "store"] = ""
 
 
 def read_state(path: Path, kind: type[Exploration]) -> Exploration | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
-from edgebench.models.precision_map import is_mixed
+from edgebench.definitions.variant_matrix import value_text
+from edgebench.files.number_bounds import Amount, Count, Number
+from edgebench.models.precision_map import PrecisionMap
 from edgebench.search.search_messages import Candidate, Exploration, UnitFacts, Verdict
 
 SEARCH_SCHEMA: Final = "edgebench.search/1"
@@ -30,20 +34,29 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     int8_parts: int | None
     groups: int | None  # of the network, in all
     int8_groups: int | None
-    p50_ns: float | None
-    speedup: float | None  # against fp32 with the same settings
-    speedup_low: float | None
-    speedup_high: float | None
-    size_bytes: int | None
-    memory_bytes: int | None
-    quality: dict[str, float]  # on the workload's own items
+    split: dict[str, Count] = {}  # precision -> groups of the map that have it
+    p50_ns: Amount | None
+    speedup: Amount | None  # against fp32 with the same settings
+    speedup_low: Amount | None
+    speedup_high: Amount | None
+    size_bytes: Count | None
+    memory_bytes: Count | None
+    quality: dict[str, Number]  # on the workload's own items
     passed: bool | None
     predicted_ms: float | None
     origin: str
     front: bool
     standing: Standing
+    reward: Number | None = None  # where one was to be maximized
     status: str
     reason: str = ""
+    settings: list[
+        str
+    ] = []  # of the axes that the search was asked for several values of: "threads=2"
+
+    @property
+    def label(self) -> str:
+        return " ".join([str(self.precision), *self.settings])
 
 
 class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +64,10 @@ class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     op: str
-    gain_us: float  # of its kernels, below 0: int8 is slower
-    damage: float | None
+    fp32_us: Amount  # of its kernels, in whole graphs
+    int8_us: Amount
+    gain_us: Number  # their difference, below 0: int8 is slower
+    damage: Amount | None
 
 
 class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +76,20 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     schema: Literal["edgebench.search/1"] = SEARCH_SCHEMA
     workload: str
     title: str
+    subject: list[str]  # what names it on a command line: a workload, or --model FILE
+    task: str | None = None  # of a user's own model
+    settings: list[str] = []  # what the search was of, beside precisions: "threads=1"
     rows: list[SearchRow]  # the fastest first
     chosen: str | None  # id of the row to deploy; None: nothing beats fp32 and holds the limits
     verdicts: list[Verdict]
     confidence: float
-    kept_in_fp32: list[FloatGroup]  # of the chosen map, or of the fastest that holds
+    explained: Scalar | None = (
+        None  # the map that `kept_in_fp32` is about: the chosen one, or the fastest that holds
+    )
+    kept_in_fp32: list[FloatGroup]
     exploration: Exploration
+    maps_found: Count | None = None  # by exploring; None: as many as it holds
+    maximize: str | None = None  # the reward that decides, in the place of the speed
     results: str | None  # the file of ordinary records
     seconds: float
     budget_s: float
@@ -75,6 +98,18 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def deployment(self) -> SearchRow | None:
         return next((row for row in self.rows if row.id == self.chosen), None)
+
+    @property
+    def explained_map(self) -> PrecisionMap | None:
+        found = map_of(self.exploration.candidates, self.explained)
+        return None if found is None else found.map
+
+    @property
+    def metric(self) -> str:
+        """The metric that tables and pictures show: the first with a limit, or the first that any row has."""
+        if self.verdicts and self.verdicts[0].limits:
+            return self.verdicts[0].limits[0].metric
+        return next((name for row in self.rows for name in row.quality), "quality")
 
 
 def quality_of(row: Row) -> dict[str, float]:
@@ -90,14 +125,25 @@ def search_rows(
     candidates: Mapping[Scalar, Candidate],
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
-    groups: int,
+    groups: Collection[str],
+    rewards: Mapping[str, float],
 ) -> list[SearchRow]:
     """The rows of a table as the search tells of them, the fastest first."""
+    several = _several(rows)
     found = [
-        _row(row, candidates.get(row.variant["precision"]), standings, files, groups)
+        msgspec.structs.replace(
+            _row(row, candidates.get(row.variant["precision"]), standings, files, groups, rewards),
+            settings=[f"{axis}={value_text(row.variant[axis])}" for axis in several],
+        )
         for row in rows
     ]
     return sorted(found, key=lambda row: row.p50_ns if row.p50_ns is not None else float("inf"))
+
+
+def _several(rows: Sequence[Row]) -> list[str]:
+    """The axes beside the precision that rows have several values of."""
+    axes = {axis: {row.variant.get(axis) for row in rows} for row in rows for axis in row.variant}
+    return [axis for axis, values in axes.items() if axis != "precision" and len(values) > 1]
 
 
 def _row(
@@ -105,18 +151,21 @@ def _row(
     candidate: Candidate | None,
     standings: Mapping[str, Standing],
     files: Mapping[Scalar, str],
-    groups: int,
+    groups: Collection[str],
+    rewards: Mapping[str, float],
 ) -> SearchRow:
     precision, baseline = row.variant["precision"], row.baseline
     told = row.reasons[0].message if row.reasons else ""
+    reward = rewards.get(row.id)
     return SearchRow(
         id=row.id,
         backend=row.backend,
         precision=precision,
         map_file=files.get(precision),
         int8_parts=None if candidate is None else candidate.int8_parts,
-        groups=groups if candidate is not None else None,
+        groups=len(groups) if candidate is not None else None,
         int8_groups=None if candidate is None else candidate.int8_groups,
+        split={} if candidate is None else _split(candidate.map, groups),
         p50_ns=row.latency_ns.p50,
         speedup=None if baseline is None else baseline.speedup,
         speedup_low=None if baseline is None else baseline.speedup_low,
@@ -129,30 +178,34 @@ def _row(
         origin="" if candidate is None else candidate.origin,
         front=bool(row.pareto),
         standing=standings.get(row.id, "untested"),
+        reward=reward if reward is not None and math.isfinite(reward) else None,
         status=row.status,
         reason=told,
     )
+
+
+def _split(found: PrecisionMap, groups: Collection[str]) -> dict[str, int]:
+    return dict(Counter(found.groups.get(name, "fp32") for name in groups))
 
 
 def float_groups(units: Sequence[UnitFacts], candidate: Candidate | None) -> list[FloatGroup]:
     """The groups that a map leaves in fp32, the most damaging first."""
     if candidate is None:
         return []
-    kept = [
-        u
-        for u in units
-        if not u.joiner and u.name not in candidate.map.quantized | candidate.map.dynamic
-    ]
+    kept = [u for u in units if not u.joiner and u.name not in candidate.map.lowered]
     kept.sort(key=lambda unit: unit.damage or 0.0, reverse=True)
     return [
         FloatGroup(
-            name=unit.name, op=unit.op, gain_us=unit.fp32_us - unit.int8_us, damage=unit.damage
+            name=unit.name,
+            op=unit.op,
+            fp32_us=unit.fp32_us,
+            int8_us=unit.int8_us,
+            gain_us=unit.fp32_us - unit.int8_us,
+            damage=unit.damage,
         )
         for unit in kept
     ]
 
 
-def map_of(candidates: Sequence[Candidate], precision: Scalar) -> Candidate | None:
-    if not is_mixed(precision):
-        return None
+def map_of(candidates: Sequence[Candidate], precision: Scalar | None) -> Candidate | None:
     return next((each for each in candidates if each.map.precision == precision), None)

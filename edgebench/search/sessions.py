@@ -69,6 +69,20 @@ def infer_with(session: Any, check: Callable[[], object] = lambda: None) -> Infe
     return infer
 
 
+def infer_by(runtime: RuntimeChoice, path: Path, precision: str) -> Infer:
+    """How a task runs items through a backend, which computes in a precision. Raises UnsupportedError where it does
+    not."""
+    from edgebench import registry
+    from edgebench.assets import file_sha256
+    from edgebench.measure.replicate.quality_checks import infer
+
+    backend = registry.load(runtime.backend)
+    backend.import_runtime()
+    file = ModelFile(path, "onnx", file_sha256(path), precision)
+    session = backend.open(file, dict(runtime.options))
+    return lambda items: infer(session, 1, items)
+
+
 def output_error(outputs: Sequence[Outputs], reference: Sequence[Outputs]) -> float:
     """The relative error of outputs: root of the mean over items and outputs of its square."""
     squares = [

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgebench.planning.cells import DEFAULT_BACKEND
 from edgebench.search.child_main import answer_job
-from edgebench.search.explore import TUNING_DRAW
-from edgebench.search.item_cache import remembering
+from edgebench.search.explore import MAX_DRAWS
+from edgebench.search.item_cache import Kept, remembering
+from edgebench.search.judge import TUNING_DRAW
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
     Demand,
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from edgebench.preparation.prepare import Subject
     from edgebench.task import Infer, Task
 
-#: Further draws of test items, at most: each as many as the workload's own.
-MAX_DRAWS = 8
 _UNTOLD = "the task goes its own way through its items: its answers cannot be compared one by one"
 
 
@@ -56,21 +56,22 @@ class _Verifier:
     clock: Callable[[], float]
     until_s: float
     _draws: dict[int, _Draw] = field(default_factory=dict)
+    _kept: Kept = field(default_factory=Kept)  # of the items of all draws
 
     @cached_property
     def fp32(self) -> Infer:
-        return self._infer(self.subject.fp32_path)
+        return self._infer(self.subject.fp32_path, "fp32")
 
     def draw(self, number: int) -> _Draw:
         if number not in self._draws:
-            task = remembering(self.subject.task(number))
+            task = remembering(self.subject.task(number), self._kept)
             base, metrics = task_answers(task, self.fp32) if len(task) else (None, {})
             self._draws[number] = _Draw(number, task, base, metrics)
         return self._draws[number]
 
     def verdict(self, precision: str, deadline_s: float) -> Verdict:
         """Judges one map; draws follow until all limits are shown, or time is over."""
-        mine = self._infer(self._built(precision))
+        mine = self._infer(self._built(precision), precision)
         draws: list[dict[str, Change]] = []
         items, found = (
             0,
@@ -151,8 +152,8 @@ class _Verifier:
             value=values[name],
             fp32=fp32,
             change=values[name] - fp32 if found is None else found.change,
-            low=float("-inf") if found is None else found.low,
-            high=float("inf") if found is None else found.high,
+            low=None if found is None else found.low,
+            high=None if found is None else found.high,
             items=0 if found is None else found.items,
             shown=shown,
         )
@@ -173,11 +174,14 @@ class _Verifier:
         job = msgspec.structs.replace(self.job.prepare, precision=precision, without_reference=True)
         return Path(prepare(job, self.say).path)
 
-    def _infer(self, path: Path) -> Infer:
+    def _infer(self, path: Path, precision: str) -> Infer:
+        """By the backend itself: another one rounds in its own way, and some precisions are its own doing."""
         from edgebench.models.onnx_file import load_model
-        from edgebench.search.sessions import infer_with, open_session
+        from edgebench.search.sessions import RuntimeChoice, infer_by, infer_with, open_session
 
-        return infer_with(open_session(load_model(path), self.job.threads))
+        if self.job.backend == DEFAULT_BACKEND:
+            return infer_with(open_session(load_model(path), self.job.threads))
+        return infer_by(RuntimeChoice(self.job.backend, self.job.options), path, precision)
 
 
 def task_answers(task: Task, infer: Infer) -> tuple[list[Any] | None, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 
@@ -44,9 +45,11 @@ def loaded(index: int, rate_per_s: float, service_ns: Callable[[], int]) -> Repl
     )
 
 
+@functools.cache
 def sought(
     bound_ns: int, service_ns: Callable[[], int] = lambda: SERVICE_NS
 ) -> tuple[RateSearch, list[Replicate]]:
+    """The search on that device, and its processes; the same ones for every test."""
     made: list[Replicate] = []
     while step := rate_search.next_step(rate_search.search_of(made, bound_ns, 3)):
         rate = step.rate_per_s or rate_search.rounded(0.5e9 / SERVICE_NS)

@@ -81,6 +81,11 @@ def test_a_run_says_what_it_is_about_to_do_and_what_the_budget_allows() -> None:
         "12 cells, 36 processes or more, about 3:10; the budget leaves 0:20, which is likely to end "
         "after 4 of the cells"
     )
+    tiny = Outlook(cells=2, processes=6, expected_s=13.0, budget_s=1.0, reachable=0)
+    assert outlook_text(tiny) == (
+        "2 cells, 6 processes or more, about 0:13; the budget leaves 0:01, which is likely to be too little for the "
+        "first one"
+    )
 
 
 def test_a_first_row_is_said_as_soon_as_it_is_known() -> None:

@@ -118,6 +118,17 @@ def test_a_later_replicate_reads_its_items_and_needs_no_task(tmp_path: Path) -> 
     assert worker.measure(later, link, "").replicate.status == "ok"
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_resumed_run_may_measure_its_first_replicate_again(tmp_path: Path, batch: int) -> None:
+    """Outputs of the killed run are gone: a later replicate, in brief, leaves those that others are held to."""
+    rerun = msgspec.structs.replace(asked_in(tmp_path), index=2, batch=batch, full_quality=False)
+    later = msgspec.structs.replace(rerun, index=1, thorough=False)
+    link: Any = Link()
+    checks = [worker.measure(asked, link, "").replicate.output_check for asked in (later, rerun)]
+    assert [check is not None and check.passed for check in checks] == [True, True]
+    assert [check.against for check in checks if check is not None] == ["itself", "replicate 0"]
+
+
 @pytest.mark.parametrize("batch", range(1, 10))
 def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch: int) -> None:
     def batches(count: int) -> list[list[int]]:

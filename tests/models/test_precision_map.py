@@ -20,6 +20,7 @@ from edgebench.models.precision_map import (
     map_text,
     precision_kind,
 )
+from edgebench.models.products import blocks_of
 from edgebench.models.quantization_recipes import RECIPES, recipes_for
 from edgebench.planning.precision_files import read_map
 from tests import onnx_models as models
@@ -288,5 +289,88 @@ def test_a_group_has_the_precisions_that_its_kernels_have(
 
 
 def test_a_convolution_is_not_quantised_at_run_time() -> None:
-    with pytest.raises(UsageError, match="int8-dynamic, which is for MatMul and LSTM alone"):
+    with pytest.raises(UsageError, match="which is for MatMul, Gemm and LSTM alone"):
         mixed(a_map(groups={frozen().graph.node[0].name or "Conv_0": "int8-dynamic"}))
+
+
+def products() -> Any:
+    """A MatMul and a Gemm, transposed and with a bias, of 64 inputs each."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.RandomState(0)
+    weights = {
+        "first": rng.normal(0, 0.1, (64, 64)),
+        "second": rng.normal(0, 0.1, (8, 64)),
+        "bias": rng.normal(0, 1, 8),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "first"], ["h"], "product"),
+            helper.make_node("Gemm", ["h", "second", "bias"], ["y"], "dense", transB=1),
+        ],
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 8])],
+        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def rows(count: int) -> Iterator[dict[str, Any]]:
+    rng = np.random.RandomState(2)
+    for _ in range(count):
+        yield {"x": rng.normal(0, 1, (4, 64)).astype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "operators", "most"),
+    [
+        (("int8-dynamic", "int8-dynamic"), {"MatMulInteger"}, 0.03),
+        (("w8", "w8"), {"MatMulNBits"}, 0.03),
+        (("w4", "w4"), {"MatMulNBits"}, 0.2),
+        (("int8", "w8"), {"MatMulNBits", "QuantizeLinear"}, 0.05),
+        (("int8-dynamic", "w4"), {"MatMulNBits", "MatMulInteger"}, 0.2),
+        (("fp32", "int8-dynamic"), {"MatMul", "MatMulInteger"}, 0.03),
+    ],
+)
+def test_products_have_every_precision_each_on_its_own(
+    kinds: tuple[Any, Any], operators: set[str], most: float
+) -> None:
+    import onnxruntime as ort
+
+    source = quantize.quantizable(products(), RECIPES["u8s8/1"])
+    ranges = quantize.ranges_of(source, rows(8), CalibrationSpec())
+    wanted = a_map(groups=dict(zip(("product", "dense"), kinds, strict=True)))
+    made = quantize.quantize_mixed(source, ranges, wanted)
+    assert operators <= {node.op_type for node in made.graph.node}
+    assert ("Gemm" in {node.op_type for node in made.graph.node}) == (kinds[1] == "int8")
+    [item] = rows(1)
+    [known], [found] = (
+        ort.InferenceSession(each.SerializeToString()).run(None, item)
+        for each in (products(), made)
+    )
+    error = np.linalg.norm(known - found) / np.linalg.norm(known)
+    assert 0 < error < most
+
+
+def test_blocks_give_back_what_four_and_eight_bits_can_hold() -> None:
+    weights = np.random.RandomState(3).normal(0, 1, (64, 5)).astype(np.float32)
+    for bits, most in ((8, 0.01), (4, 0.15)):
+        numbers, scales = blocks_of(weights, bits)
+        assert numbers.shape == (5, 2, 32 * bits // 8)
+        if bits == 4:
+            numbers = np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(5, 2, 32)
+        values = (numbers.astype(np.float32) - 2 ** (bits - 1)) * scales[..., None]
+        error = np.linalg.norm(values.reshape(5, 64).T - weights) / np.linalg.norm(weights)
+        assert 0 < error < most
+    numbers, scales = blocks_of(np.zeros((32, 1), np.float32), 8)
+    assert (numbers == 128).all()
+    assert (scales == 0).all()
+
+
+def test_weights_in_blocks_count_for_the_hash_and_are_named() -> None:
+    found = [a_map(groups={"Gemm_4": kind}) for kind in ("w8", "w4", "int8-dynamic", "int8")]
+    assert len({each.precision for each in found}) == 4
+    assert "1 in w4" in map_text(found[1])
+    with pytest.raises(UsageError, match=r"wants .* in w8, which is for MatMul and Gemm"):
+        mixed(a_map(groups={frozen().graph.node[0].name or "Conv_0": "w8"}))

@@ -11,6 +11,7 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models import onnx_file, quantize
+from edgebench.models.quantization_recipes import STATIC_RECIPES
 from tests import onnx_models as models
 
 
@@ -47,6 +48,61 @@ def test_static_int8_stays_close_and_holds_int8_weights(
     assert onnx_file.opset_of(model) <= onnx_file.MAX_OPSET
     error = relative_error(answers(model, tmp_path), answers(frozen(), tmp_path))
     assert 1e-5 < error < 0.1
+
+
+def ending_in(outputs: int) -> Any:
+    """Two products, the second with so many outputs."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.RandomState(0)
+    weights = {"first": (64, 64), "second": (64, outputs)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "first"], ["h"], "begin"),
+            helper.make_node("Relu", ["h"], ["r"], "between"),
+            helper.make_node("MatMul", ["r", "second"], ["y"], "end"),
+        ],
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, outputs])],
+        [
+            numpy_helper.from_array(rng.normal(0, 0.1, shape).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    rng = np.random.RandomState(2)
+    for _ in range(8):
+        yield {"x": rng.normal(0, 1, (1, 64)).astype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "recipe", "floats"),
+    [
+        (2, "u8s8-groups/3", {"second"}),  # 128 of 4224 weights
+        (2, "u8s8-groups/2", set()),
+        (64, "u8s8-groups/3", set()),
+    ],
+)
+def test_a_light_last_group_stays_in_fp32(outputs: int, recipe: str, floats: set[str]) -> None:
+    made = quantize.quantize_static(ending_in(outputs), rows(), 1, STATIC_RECIPES[recipe])
+    kept = {
+        t.name.rstrip(".")
+        for t in made.graph.initializer
+        if t.data_type == 1 and t.dims and t.dims[0] == 64 and len(t.dims) == 2
+    }
+    assert kept == floats
+
+
+def test_a_model_of_one_group_becomes_int8_all_the_same() -> None:
+    model = ending_in(2)
+    del model.graph.node[:2]
+    model.graph.node[0].input[0] = "x"
+    made = quantize.quantize_static(model, rows(), 1)
+    assert onnx_file.precision_census(made)[1]["int8"] >= 128
 
 
 def test_static_ranges_do_not_depend_on_the_batch(tmp_path: Path) -> None:

@@ -37,18 +37,25 @@ def rank_correlation(first: list[float], second: list[float]) -> float:
 
 
 def told(found: Exploration) -> None:
-    timed = [each for each in found.candidates if each.quick_ms is not None]
+    timed = [
+        each
+        for each in found.candidates
+        if each.quick_ms is not None and not each.map.dynamic and not each.map.in_blocks
+    ]  # no profile names the kernels of the others
     if len(timed) > 2:
         predicted, quick = zip(*((c.predicted_ms, c.quick_ms or 0.0) for c in timed), strict=True)
         print(
-            f"predicted against measured latency: Spearman {rank_correlation([*predicted], [*quick]):.2f}"
+            f"predicted against measured latency: Spearman {rank_correlation([*predicted], [*quick]):.2f} of {len(timed)} maps"
         )
     damages = [c.damage for c in timed], [c.predicted_damage for c in timed]
     if len(timed) > 2:
         print(f"predicted against measured damage:  Spearman {rank_correlation(*damages):.2f}")
     holding = [c for c in found.candidates if c.spare is None or c.spare >= 0]
     limit = max((c.predicted_damage for c in holding), default=0.0)
-    groups = {u.name: u.damage or 0.0 for u in found.units if not u.joiner}
+    worst = max((u.damage or 0.0 for u in found.units if not u.joiner), default=0.0)
+    groups = {
+        u.name: worst if u.damage is None else u.damage for u in found.units if not u.joiner
+    }  # of a group that nobody had time for: as bad as the worst, as the search takes it
 
     def holds(choice: Choice) -> bool:
         return sum(groups[name] ** 2 for name in choice) <= limit**2

@@ -28,7 +28,9 @@ if sys.version_info >= (3, 11):  # before, `python -m` itself reads this one whe
 TRAP = (
     "import pathlib; pathlib.Path(__file__).with_suffix('.executed').touch(); raise SystemExit(9)"
 )
-GATE = "{base: two-by-two-1.onnx, head: two-by-two-1.onnx, budget: 12s}"
+#: Its first pairs decide: an A/B of the two ends early, and within no budget of which a busy machine leaves nothing.
+WRONG = "edgebench.testing.faults:WrongOutput"
+GATE = f"{{base: two-by-two-1.onnx, head: '{WRONG}', budget: 10min}}"
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +100,8 @@ def test_a_backend_file_of_the_working_directory_is_loaded_by_its_path(hostile: 
 
 
 def test_ab_executes_nothing_of_the_working_directory(hostile: Path) -> None:
-    sides = ("--base", "two-by-two-1.onnx", "--head", "two-by-two-1.onnx")
-    report = json.loads(
-        edgebench(hostile, "ab", *sides, "--no-save", "--budget", "12s", "--format", "json")
-    )
+    sides = ("--base", "two-by-two-1.onnx", "--head", WRONG)
+    report = json.loads(edgebench(hostile, "ab", *sides, "--no-save", "--format", "json"))
     assert report["cells"][0]["pairs"] > 0, report
 
 

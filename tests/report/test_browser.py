@@ -13,10 +13,12 @@ import pytest
 
 from edgebench.record import Record
 from edgebench.report.build_report import build_report
+from edgebench.search.search_summary import summary_of
 from edgebench.store import iter_records
 from tests import report_records as make
 from tests.report.test_budget_curves import held_to, misfit
 from tests.roofline.test_roofline import calibration, worked
+from tests.search.made_search import made_search
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
@@ -54,6 +56,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "hostile": make.hostile,
         "decoders": make.decoders,
         "loads": make.loads,
+        "searched": make.realistic,
         "budgets": lambda: [held_to("1GiB", 2, 0, 0), held_to("96MiB", 9, 50, 7), misfit("64MiB")],
         "many": lambda: make.many(220),
         "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
@@ -62,7 +65,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def file(kind: str) -> Path:
         path = folder / f"{kind}.html"
         if not path.exists():
-            report = build_report(kinds[kind](), [f"{kind}.jsonl"], lambda devices: [calibration()])
+            searches = [summary_of(made_search(50))] if kind == "searched" else []
+            report = build_report(
+                kinds[kind](), [f"{kind}.jsonl"], lambda devices: [calibration()], searches=searches
+            )
             path.write_text(render(report))
         return path
 
@@ -742,6 +748,30 @@ def test_every_field_and_chart_has_an_accessible_name(page: Open) -> None:
     assert all(labels)
     levels = opened.locator("h1, h2, h3").evaluate_all("all => all.map(e => +e.tagName[1])")
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_search_is_drawn_to_fit_and_in_the_colours_of_the_page(
+    page: Open, width: int, scheme: str
+) -> None:
+    opened = page("searched", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    opened.evaluate("document.querySelector('#search-precision').open = true")
+    section = opened.locator("#search-precision")
+    shown = [drawing for drawing in section.locator("figure svg").all() if drawing.is_visible()]
+    assert len(shown) == 2, "the front and the groups, once each"
+    for drawing in shown:
+        box = drawing.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        size = drawing.evaluate(
+            "e => e.querySelector('text').getBoundingClientRect().height"
+        )  # of a line
+        assert size > 11, "letters are not scaled down to nothing"
+    color = section.locator("figure svg text").first.evaluate("e => getComputedStyle(e).fill")
+    lightness = sum(map(int, re.findall(r"\d+", color)[:3])) / 3
+    assert (lightness > 128) is (scheme == "dark")
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_budgets_of_memory_are_a_curve_with_those_that_do_not_fit(page: Open) -> None:

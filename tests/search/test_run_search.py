@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,8 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
-from edgebench.search.choosing import deployable, holds
+from edgebench.search.choosing import deployable, holds, measured_maps
+from edgebench.search.kept_search import read_search
 from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
 from edgebench.search.reward import parse_reward
@@ -39,9 +40,10 @@ from edgebench.search.search_messages import (
     Verification,
 )
 from edgebench.search.search_report import SearchReport
-from edgebench.search.search_text import lines_of
+from edgebench.search.search_text import lines_of, render_family
 from edgebench.text.plain_text import plain
 from tests.records import quality, record
+from tests.search.made_search import made_search
 
 WORKLOAD = load_workloads()["file-typing"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -189,6 +191,7 @@ def searching(
             "resume": False,
             "require": (),
             "maximize": None,
+            "via": (),
             "confidence": 0.95,
         }
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
@@ -220,16 +223,9 @@ def test_the_fastest_safe_map_is_chosen(searching: Searching, tmp_path: Path) ->
     assert any("left" in line for line in said)
     assert report.deployment.map_file is not None
     assert Path(report.deployment.map_file).read_text().startswith("# mixed:")
+    assert read_search(Path(str(report.results)).with_suffix(".search.json")) == report
     drawn = ElementTree.parse(Path(str(report.results)).with_suffix(".search.svg")).getroot()
-    maps = [row for row in report.rows if row.map_file]
-    assert len(drawn.findall(f"{SVG}circle")) == len(maps) + 1  # the chosen one is ringed
-    usual = len(report.rows) - len(maps)  # squares; and what int8 saves of each group
-    assert len(drawn.findall(f"{SVG}path")) == usual + len(GROUPS)
-    assert len(drawn.findall(f"{SVG}polyline")) == 1
-    assert len(drawn.findall(f"{SVG}rect")) == 2 + len(GROUPS)
-    assert json.loads(
-        (tmp_path / "out" / "desk" / "20260701T100000Z-0123abcd.search.json").read_text()
-    )
+    assert len(list(drawn.iter(f"{SVG}title"))) == len(report.rows) + len(GROUPS)
 
 
 def test_a_map_that_too_few_items_show_is_not_offered(searching: Searching) -> None:
@@ -280,9 +276,9 @@ def test_what_was_explored_is_taken_up_again(searching: Searching) -> None:
         ({"names": ()}, "a search is of one workload"),
         ({"names": ("file-typing", "text-recognition")}, "a search is of one workload"),
         ({"sets": ("precision=fp32",)}, "the search chooses the precision"),
-        ({"sets": ("threads=1,2",)}, "a search is of one setting of it"),
+        ({"sets": ("batch=1,8",)}, "a search is of one batch"),
         ({"names": ("smollm2-chat",)}, "generates text"),
-        ({"require": ("accuracy<=0.5",)}, "accuracy is better higher"),
+        ({"require": ("accuracy<=0.5",)}, "of accuracy more is better"),
         ({"require": ("speed>=2",)}, "no metric 'speed'"),
         ({"confidence": 1.5}, "is not between 0.5 and 1"),
         ({"maximize": "reward(80ms)"}, "is no reward"),
@@ -352,23 +348,58 @@ def test_a_family_shares_one_budget_and_offers_its_best(
             self.required = requirements_of(WORKLOAD, ())
 
     given: list[float] = []
-    reports = {"a": 3.0, "b": 2.0}
+    slow, quick = made_search(), made_search(chosen=False)  # the second one's maps are not offered
+    faster = [msgspec.structs.replace(row, p50_ns=(row.p50_ns or 0.0) / 3) for row in quick.rows]
+    reports = {"a.onnx": slow, "b.onnx": msgspec.structs.replace(quick, rows=faster)}
 
     def finished(it: Any, _: Exploration) -> Any:
         given.append(it.request.budget_s)
-        row = SimpleNamespace(p50_ns=reports[it.request.options] * 1e6, quality={"accuracy": 0.84})
-        return run_search.Found(SimpleNamespace(deployment=row), None)  # type: ignore[arg-type]
+        return run_search.Found(reports[it.request.options.model], None)
 
     monkeypatch.setattr(model_family, "begun", lambda request, voice, budget: Fake(request))
     monkeypatch.setattr(model_family, "explored", lambda it: exploration(GOOD))
     monkeypatch.setattr(model_family, "finished", finished)
     requests = [
-        run_search.SearchRequest(name, 100.0, 6, tmp_path, False, [])  # type: ignore[arg-type]
+        run_search.SearchRequest(SimpleNamespace(model=name), 100.0, 6, tmp_path, False, [])  # type: ignore[arg-type]
         for name in reports
     ]
     family = model_family.search_family(requests, progress_output.voice_of(False), time.monotonic())
-    assert family.chosen == 1
+    best = family.chosen
+    assert best is not None
+    assert (best.model, best.row.precision) == ("b.onnx", "fp32"), "fp32 of another model is faster"
     assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)
+    front = [(offer.model, offer.row.precision) for offer in family.offers if offer.front]
+    assert ("b.onnx", "fp32") in front
+    assert all(model == "b.onnx" for model, _ in front), "the other is slower and no better"
+    out = io.StringIO()
+    render_family(family, out)
+    assert "deploy b.onnx, ort fp32" in out.getvalue()
+    assert "2 models together" in out.getvalue()
+
+
+def test_models_without_labels_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = SimpleNamespace(required=SimpleNamespace(demands=[]))
+    options: Any = SimpleNamespace(model="a.onnx")
+    blind.request = run_search.SearchRequest(options, 9.0, 6, tmp_path, False, [])
+    monkeypatch.setattr(model_family, "begun", lambda request, voice, budget: blind)
+    with pytest.raises(UsageError, match=r"^nothing tells which model is better"):
+        model_family.search_family(
+            [blind.request], progress_output.voice_of(False), time.monotonic()
+        )
+
+
+def test_a_reward_that_fp32_has_most_of_leaves_fp32(searching: Searching) -> None:
+    made = Made(exploration(FAST), [verdict(FAST.map.precision, shown=True)])
+    made.values = {FAST.map.precision: 0.79, "int8-static": 0.79, "int8-dynamic": 0.79}
+    report, _ = searching(made, maximize="reward(3ms,-0.07)")  # twice as fast is worth 5 %
+    assert report is not None
+    assert report.chosen is None
+    assert "nothing faster has more of reward(3ms,-0.07) than fp32" in " ".join(lines_of(report))
+    assert {row.precision for row in report.rows if row.reward} == {
+        row.precision for row in report.rows
+    }
 
 
 def test_a_speed_without_an_interval_says_so(searching: Searching) -> None:
@@ -407,3 +438,85 @@ def test_a_quality_of_some_items_is_no_miss() -> None:
     row: Any = SimpleNamespace(quality=part)
     assert holds(row, [demand], items=336)
     assert not holds(row, [demand], items=40)
+
+
+def test_measured_are_the_fastest_that_hold_and_maps_far_apart_on_the_front() -> None:
+    def made(groups: Sequence[str], quick_ms: float, damage: float, **changes: Any) -> Candidate:
+        found = candidate(groups, 0.01, quick_ms)
+        own = msgspec.structs.replace(found.map, groups=dict.fromkeys(groups, "int8"))
+        return msgspec.structs.replace(found, **{"map": own, "damage": damage, **changes})
+
+    fastest = made("abc", 3.0, 0.30)
+    beaten = made("ab", 3.1, 0.31)  # slower and worse, but among the fastest that hold
+    worse = made("a", 3.2, 0.32)
+    near = made("b", 3.05, 0.29)
+    middle = made("c", 4.0, 0.10)
+    light = made("bc", 5.9, 0.01)
+    small = made("ac", 6.5, 0.35, size_bytes=10)
+    missed = made("d", 2.0, 0.5, spare=-0.1)
+    every = [worse, near, middle, light, beaten, fastest, missed, small]
+    sized = [
+        each if each.size_bytes else msgspec.structs.replace(each, size_bytes=20) for each in every
+    ]
+    found = [each.map.precision for each in measured_maps(exploration(*sized), 6)]
+    assert found[:2] == [fastest.map.precision, near.map.precision]
+    assert set(found) == {
+        each.map.precision for each in (fastest, near, middle, light, small, missed)
+    }
+    assert len(measured_maps(exploration(*sized), 40)) == len(every)
+    assert measured_maps(exploration(), 6) == []
+    assert len(measured_maps(exploration(fastest), 6)) == 1
+
+
+def test_short_floats_are_measured_where_a_backend_computes_in_them(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Scalar]] = []
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    real = made.measure
+
+    def measured(options: Options, start: run_request.Start, voice: Any) -> run_request.Outcome:
+        asked.append(list(parse_sets(options.sets)["precision"]))
+        return real(options, start, voice)
+
+    monkeypatch.setattr(made, "measure", measured)
+    monkeypatch.setattr(made, "record", lambda precision: Made.record(made, "fp32"))
+    for backends in ("ort", "ort,openvino"):
+        searching(made, backends=backends)
+    assert "bf16" not in asked[0]
+    assert {"fp32", "bf16", "fp16", GOOD.map.precision} <= set(asked[1])
+
+
+def test_every_setting_that_is_asked_for_is_measured_and_the_fastest_of_all_is_chosen(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(exploration(FAST, GOOD), [verdict(FAST.map.precision, shown=True)])
+    asked: dict[str, Any] = {}
+
+    def measured(options: Options, start: run_request.Start, voice: Any) -> run_request.Outcome:
+        asked.update(parse_sets(options.sets))
+        outcome = Made.measure(made, options, start, voice)
+        return run_request.Outcome([*outcome.records, *map(on_two, outcome.records)], outcome.file)
+
+    def on_two(one: Record) -> Record:
+        precision = one.cell.variant["precision"]
+        times = {"fp32": 4.0, FAST.map.precision: 1.8, GOOD.map.precision: 2.2}
+        variant: dict[str, Scalar] = {**one.cell.variant, "threads": 2}
+        return record(
+            variant, workload="file-typing", p50=times.get(str(precision), 3.9) * 1e6,
+            quality=one.quality, seed=len(str(precision)), effective=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(made, "measure", measured)
+    report, _ = searching(made, sets=("threads=1,2",))
+    assert asked["threads"] == [1, 2]
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == FAST.map.precision
+    assert report.deployment.settings == ["threads=2"]
+    told = made.jobs[1].precisions
+    assert len(told) == len(set(told))
+    text = " ".join(lines_of(report, 200))
+    assert f"deploy ort {FAST.map.precision} threads=2: " in text
+    assert "--set threads=2" in text
+    assert "--set threads=1" not in text

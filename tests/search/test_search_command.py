@@ -109,7 +109,7 @@ def test_ctrl_c_while_exploring_keeps_what_was_found(tmp_path: Path, model: str)
     asked = ("--model", model, "--task", TASK, *LIMIT, "--budget", "16s")
     process = start(tmp_path, *asked)
     end_s = time.monotonic() + 60
-    while not (steps := [*(tmp_path / "out").rglob("*.steps.jsonl")]) and time.monotonic() < end_s:
+    while not (steps := [*(tmp_path / "out").rglob("*.steps")]) and time.monotonic() < end_s:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

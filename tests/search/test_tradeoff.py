@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from edgebench.search.candidates import Judged, between, drafts
+from edgebench.search.candidates import Draft, Judged, between, drafts, neighbours
 from edgebench.search.minimum_cut import Difference, FlowGraph
 from edgebench.search.tradeoff import Choice, Tradeoff, best_within, hull
 
@@ -216,3 +216,21 @@ def test_few_evaluations_come_within_two_percent_of_the_best_map(seed: int) -> N
     best = min(network.cost(c) for c in every_choice(network.model) if network.spare(c) >= 0)
     holding = [network.cost(each.choice) for each in found if (each.spare or 0) >= 0]
     assert min(holding, default=network.cost(frozenset())) <= 1.02 * best
+
+
+def test_neighbours_differ_in_one_unit_and_the_likeliest_come_first() -> None:
+    tradeoff = Tradeoff(
+        cost_a={"a": 5.0, "b": 4.0, "c": 9.0},
+        cost_b={"a": 10.0, "b": 4.2, "c": 3.0},
+        load_a=dict.fromkeys("abc", 1.0),
+        load_b=dict.fromkeys("abc", 0.0),
+    )
+    found = neighbours(tradeoff, Draft(frozenset("a"), "cut"), frozenset())
+    assert [each.choice for each in found] == [frozenset("ab")]  # the others are clearly slower
+    found = neighbours(tradeoff, Draft(frozenset("ab"), "cut", frozenset("c")), frozenset("bc"))
+    assert [(each.choice, each.dynamic) for each in found] == [
+        (
+            frozenset("a"),
+            frozenset("bc"),
+        )  # what leaves int8 is quantised at run time, as others are
+    ]
