@@ -130,7 +130,7 @@ def _is_prediction(line: bytes) -> bool:
         marks = _decode_marks(line)
     except (msgspec.MsgspecError, RecursionError):
         return False
-    return marks.schema == PREDICTION or marks.status == MODELLED
+    return bool(marks.schema == PREDICTION or marks.status == MODELLED)
 
 
 def check_readable(record: Record, place: str, fix: str) -> None:
