@@ -7,7 +7,8 @@ made here by the n-th --python (this one where none is) from a wheel of this che
 which travels to each board once. All talk TLS; where root allows, the third board is in a network namespace at the end of
 a bad link (`lossy_namespace`). All boards measure at once, in the fleet and by themselves, which here means on the same
 cores; --in-turn takes one board after the other, by fleet and by itself, for intervals that tell more. --brief does so with
-two cells a board and no budget, which would cut the quality pass: some 4 minutes on a quiet machine, where --venvs names environments that an earlier run has made.
+two cells a board and no budget, which would cut the quality pass: some 4 minutes on a quiet machine, where --venvs names
+environments that an earlier run has made.
 
 Same table: the same cells, of the same models (hashes) and qualities, and p50s (offline: throughputs) whose intervals
 meet. Two 95 % intervals around one value miss each other seldom (0.6 % of pairs): more than one in twenty is an error.
