@@ -21,7 +21,14 @@ from edgebench.backend import (
     availability_of,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    GenerationSession,
+    Room,
+    check_extension,
+    check_prompts,
+    check_rewind,
+    check_step,
+)
 
 if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
@@ -52,7 +59,7 @@ class LlamaCppBackend(Backend):
     summary = "llama.cpp (decoders of GGUF files)"
     capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
     generation: ClassVar[Capabilities | None] = Capabilities(
-        formats=("gguf",), precisions=("as-is",), options=_OPTIONS
+        formats=("gguf",), precisions=("as-is",), options=_OPTIONS, rewinds=True
     )
 
     def availability(self) -> Ready | Unavailable:
@@ -86,6 +93,7 @@ class LlamaCppSession(GenerationSession):
         self._model = self._context = None
         self._log = _Log(llama_cpp)
         self.width, self.positions = room.width, room.positions
+        self.rewinds = self.width == 1
         self._kv_cache = str(options.get("kv_cache", "fp16"))
         llama_cpp.llama_backend_init()
         self._model = self._loaded(model, bool(options.get("repack", True)))
@@ -143,6 +151,35 @@ class LlamaCppSession(GenerationSession):
         self._decode([[token] for token in tokens], self._used, every=False)
         self._used += 1
 
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        import numpy as np
+
+        self._read_several(tokens, every=True)
+        # Rows that are asked for lie one after the other, in the order of the batch.
+        start = ctypes.addressof(self._lib.llama_get_logits(self._context).contents)
+        memory = memoryview((self._floats * len(tokens)).from_address(start))
+        return np.frombuffer(memory, np.float32).reshape(len(tokens), self.vocabulary)
+
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        self._read_several(tokens, every=False)
+        return self.logits(None)
+
+    def _read_several(self, tokens: Sequence[int], *, every: bool) -> None:
+        check_extension(len(tokens), self.width, self._used, self.positions)
+        self._decode([tokens], self._used, every=every)
+        self._used += len(tokens)
+
+    def rewind(self, count: int) -> None:
+        """Raises UnsupportedError for a model whose memory holds no single tokens, such as a recurrent one."""
+        check_rewind(count, self._used)
+        left = self._used - count
+        if count and not self._lib.llama_memory_seq_rm(self._memory, 0, left, -1):
+            raise UnsupportedError(
+                "llama.cpp forgets no single tokens of this model",
+                "leave lookup, draft and reuse out",
+            )
+        self._used = left
+
     def _decode(self, rows: Prompts, start: int, *, every: bool) -> None:
         """Feeds each sequence its tokens; logits are kept of the last ones, or of `every` one."""
         batch, index = self._batch, 0
@@ -197,6 +234,9 @@ class LlamaCppSession(GenerationSession):
         heads = lib.llama_model_n_head_kv(self._model)
         values = lib.llama_model_n_layer(self._model) * heads * self._key_and_value() * self._room
         return int(values * _CACHE_BYTES[self._kv_cache])
+
+    def kv_used_bytes(self) -> int:
+        return self.kv_cache_bytes() * self.width * self._used // self._room
 
     def _key_and_value(self) -> int:
         """Numbers in a head's key and value: as the file says, else its share of the width."""

@@ -65,11 +65,15 @@ class OrtGenAiBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        return availability_of(
+        state = availability_of(
             "onnxruntime-genai",
             "onnxruntime-genai",
             "pip install 'edgebench[ort-genai]'",
         )
+        missing = _missing()
+        if isinstance(state, Ready) and missing:
+            return replace(state, note=missing, fix=_BUILDER_FIX, runs_only=True)
+        return state
 
     def import_runtime(self) -> str:
         import onnxruntime_genai
@@ -87,11 +91,8 @@ class OrtGenAiBackend(Backend):
         key = f"{model.sha256} {model.precision} {importlib.metadata.version('onnxruntime-genai')}"
         folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.genai"
         if not folder.exists():
-            missing = [name for name in _BUILDER if importlib.util.find_spec(name) is None]
-            if missing:
-                raise UnsupportedError(
-                    f"the builder of ONNX Runtime GenAI needs {', '.join(missing)}", _BUILDER_FIX
-                )
+            if missing := _missing():
+                raise UnsupportedError(missing, _BUILDER_FIX)
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 _build(model, Path(scratch))
@@ -149,6 +150,12 @@ def _build(model: ModelFile, scratch: Path) -> None:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         why = lines[-1] if lines else f"exit code {done.returncode}"
         raise UnsupportedError(f"the builder of ONNX Runtime GenAI failed: {why}")
+
+
+def _missing() -> str:
+    """What keeps GGUF files from being converted; empty where nothing does."""
+    missing = [name for name in _BUILDER if importlib.util.find_spec(name) is None]
+    return f"the builder of ONNX Runtime GenAI needs {', '.join(missing)}" if missing else ""
 
 
 def _telemetry(package: Path) -> Telemetry | None:

@@ -106,13 +106,15 @@ class Ready:
     """The runtime is installed; `version` is that of its distribution.
 
     `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it. `builds_only`: it
-    converts models here and cannot run them; it is taken only where it is asked for by name.
+    converts models here and cannot run them; it is taken only where it is asked for by name. `runs_only`: it runs models in
+    its own format, and what converts others to it is not installed.
     """
 
     version: str
     note: str = ""
     fix: str = ""
     builds_only: bool = False
+    runs_only: bool = False
 
 
 @dataclass(frozen=True)

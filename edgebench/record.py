@@ -118,6 +118,20 @@ class Stream(Part, frozen=True, kw_only=True):
     )  # to catch up after it was stopped for some hops; None: it did not
 
 
+#: What is waited for -> its counter of company, in nanoseconds in which some task waited; and the other counters.
+STALLS = {"cpu": "cpu_stall_ns", "memory": "memory_stall_ns", "io": "io_stall_ns"}
+MAJOR_FAULTS, CACHE_MISSES, MEMORY_BYTES = "major_faults", "llc_misses", "memory_bytes"
+
+
+class CompanyCounter(Part, frozen=True, kw_only=True):
+    """Amounts a query of something that is contended for, parallel to the blocks."""
+
+    name: str  # of those above
+    source: str  # "psi of the machine", "perf_event", "resctrl", ...
+    alone: list[Amount]
+    company: list[Amount]
+
+
 class Company(Part, frozen=True, kw_only=True):
     """The model alone and beside other processes, in pairs of blocks that took turns."""
 
@@ -134,6 +148,8 @@ class Company(Part, frozen=True, kw_only=True):
     company_cpu_ns: list[DurationNs] = []
     alone_waited_ns: list[DurationNs] = []
     company_waited_ns: list[DurationNs] = []
+    counters: list[CompanyCounter] = []  # of cores, memory, caches and storage, where they tell
+    untold: dict[str, str] = {}  # name of a counter -> why it tells nothing
     notes: list[str] = []
 
 
@@ -149,7 +165,8 @@ class LoadGen(Part, frozen=True, kw_only=True):
     p90_ns: DurationNs | None
     p99_ns: DurationNs | None
     samples_per_s: Rate | None  # of Offline and Server
-    service_ns: list[DurationNs]  # by our clock, of each call that LoadGen made
+    service_ns: list[DurationNs]  # by our clock, of each query that LoadGen sent
+    wait_ns: list[DurationNs] = []  # of Server, parallel to it: from the scheduled time until then
     logs: str = ""  # folder of its logs, beside the result file; "": they were not kept
 
 
@@ -175,6 +192,19 @@ class ShapeChanges(Part, frozen=True, kw_only=True):
     memory: list[HeldMemory]  # first when every shape was seen once
 
 
+class EnergyWindow(Part, frozen=True, kw_only=True):
+    """One input of a search, run over and over for a meter."""
+
+    seed: Count
+    kind: str
+    inferences: AtLeastOne
+    start_ns: Count  # of the monotonic clock
+    end_ns: Count
+    j_per_inference: Amount | None = None
+    uncertainty_j: Amount | None = None
+    why: str = ""  # there is no energy
+
+
 class WorstCase(Part, frozen=True, kw_only=True):
     """The slowest input that a search found. Times are of the query and the application's answer after it."""
 
@@ -186,6 +216,13 @@ class WorstCase(Part, frozen=True, kw_only=True):
     median_ns: list[DurationNs]  # in turn with it: the task's item of median time
     worst_run_ns: list[DurationNs]  # the query alone
     median_run_ns: list[DurationNs]
+    worst_tokens: Count | None = None  # of the answer, where it is a text
+    median_tokens: Count | None = None
+    #: The median item, and the slowest input of each kind, each for as long as the meter needs; empty: none reads.
+    energy_windows: list[EnergyWindow] = []
+    energy_needed_s: Amount | None = (
+        None  # time that a search for energy takes at least; None: it was made, or no meter
+    )
     failed: Count = 0  # candidates that the model or the task refused
     failure: str = ""  # of the first of them
 

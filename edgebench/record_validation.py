@@ -41,18 +41,15 @@ def record_findings(record: rec.Record) -> Iterator[Finding]:
 
 def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     """Yields what makes no sense in one replicate."""
-    samples = len(replicate.samples_ns)
-    if replicate.queries is not None and replicate.queries < samples:
-        yield "queries", f"{replicate.queries} queries have {samples} samples"
-    start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
-    if start_ns is not None and end_ns is not None and end_ns < start_ns:
-        yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
+    yield from _window(replicate)
     if replicate.paced is not None:
-        yield from _paced(replicate.paced, samples)
+        yield from _paced(replicate.paced, len(replicate.samples_ns))
     if replicate.shapes is not None:
         yield from _shapes(replicate.shapes)
     if replicate.company is not None:
         yield from _company(replicate.company)
+    if (loadgen := replicate.loadgen) is not None and loadgen.wait_ns:
+        yield from _equally_long("loadgen", loadgen.wait_ns, loadgen.service_ns)
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)
@@ -70,6 +67,15 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
             yield f"markers[{place}].end_unix_ns", "it ends before it starts"
 
 
+def _window(replicate: rec.Replicate) -> Iterator[Finding]:
+    samples = len(replicate.samples_ns)
+    if replicate.queries is not None and replicate.queries < samples:
+        yield "queries", f"{replicate.queries} queries have {samples} samples"
+    start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
+
+
 def _shapes(shapes: rec.ShapeChanges) -> Iterator[Finding]:
     yield from _equally_long("shapes", shapes.shapes, shapes.first_ns, shapes.again_ns)  # type: ignore[arg-type]
     yield from _equally_long("shapes", shapes.changed_ns, shapes.same_ns)
@@ -84,6 +90,9 @@ def _company(company: rec.Company) -> Iterator[Finding]:
     for counted in (counts, waits):
         if any(counted):
             yield from _equally_long("company", company.alone_mean_ns, *counted)
+    for counter in company.counters:
+        told = (counter.alone, counter.company)
+        yield from _equally_long("company", company.alone_mean_ns, *told)
     if not all([*company.alone_ns, *company.company_ns]):
         yield "company", "a block without a query"
 
@@ -144,7 +153,7 @@ def _without_absent(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
     return filter(None, lists)
 
 
-def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
+def _equally_long(field: str, *lists: Sequence[float]) -> Iterator[Finding]:
     lengths = list(map(len, lists))
     if lengths.count(lengths[0]) != len(lengths):
         lengths_text = ", ".join(map(str, lengths))

@@ -219,6 +219,11 @@ class GenerationTask(ABC):
         """Tokens that end an answer; empty where the answer has a fixed length."""
 
     @property
+    def ends_of_text(self) -> frozenset[int]:
+        """Tokens by which the model ends an answer, also where timed answers have a fixed length."""
+        return self.ends
+
+    @property
     @abstractmethod
     def temperature(self) -> float:
         """Returns the temperature of seeded sampling; 0 is greedy."""

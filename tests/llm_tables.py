@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgebench.analysis.table_types import Quality, Row
+from edgebench.analysis.table_types import Quality, Row, Speculation
 from edgebench.api.loading import load
 from edgebench.units import format_bytes, format_ns, parse_bytes
 
@@ -39,9 +39,10 @@ def shown(value: object, words: Callable[[object], str] = str) -> str:
 
 
 def outcome(row: Row) -> str:
-    """What became of a row: its first reason where it is no valid figure."""
-    if row.status == "ok" and not row.reasons:
-        return "answers equal"
+    """What became of a row: why it is no valid figure, or that its answers are those of plain decoding."""
+    if row.status == "ok":
+        part = row.generate.speculation if row.generate else None
+        return "" if part is None else "equal" if part.compared else "not compared"
     return row.reasons[0].message if row.reasons else row.status
 
 
@@ -63,7 +64,10 @@ def speculation(rows: Sequence[Row]) -> str:
         *("runtime", "content", "drafts", "accepted", "tokens a step", "TPOT", "interval p50, p90"),
         *("speed against plain", "peak", "answers"),
     ]
-    chosen = [row for row in rows if "lookup" in row.variant or "draft" in row.variant]
+    chosen = sorted(
+        (row for row in rows if "lookup" in row.variant or "draft" in row.variant),
+        key=lambda row: (row.backend, str(row.variant.get("content")), drafts(row) != "plain"),
+    )
     return grid(heads, map(_speculation_row, chosen))
 
 
@@ -73,7 +77,8 @@ def _speculation_row(row: Row) -> list[str]:
     accepted = UNKNOWN
     if part is not None:
         share = "" if part.acceptance is None else f" ({part.acceptance:.0%})"
-        accepted = f"{part.accepted} of {shown(part.drafted)}{share}"
+        of = "" if part.drafted is None else f" of {part.drafted}"
+        accepted = f"{part.accepted}{of}{share}"
     intervals = UNKNOWN
     if made is not None and made.interval_p50_ns is not None:
         intervals = f"{format_ns(made.interval_p50_ns)}, {shown(made.interval_p90_ns, _ns)}"
@@ -85,31 +90,47 @@ def _speculation_row(row: Row) -> list[str]:
         shown(part and part.tokens_per_step, lambda value: f"{value:.2f}"),
         shown(made and made.tpot_ns, _ns),
         intervals,
-        shown(part and part.gain, lambda value: f"{value:.2f}"),
+        UNKNOWN if part is None or part.gain is None else gained(part),
         shown(row.memory_peak_bytes, _bytes),
-        "" if drafts(row) == "plain" and row.status == "ok" else outcome(row),
+        outcome(row),
     ]
+
+
+def gained(part: Speculation) -> str:
+    """The speed against plain decoding, and that of each process."""
+    each = part.gain_of_replicates
+    between = f" ({min(each):.2f} to {max(each):.2f})" if len(each) > 1 else ""
+    return f"{part.gain:.2f}{between}"
 
 
 def budgets(rows: Sequence[Row]) -> str:
     """Speed against the memory that a process was held to."""
     chosen = sorted(
         (row for row in rows if "memory_budget" in row.variant),
-        key=lambda row: parse_bytes(str(row.variant["memory_budget"])),
+        key=lambda row: (row.backend, parse_bytes(str(row.variant["memory_budget"]))),
     )
-    heads = ["budget", "fits", "TPOT", "peak", "read from storage a request", "major faults"]
+    heads = [
+        "runtime",
+        "budget",
+        "fits",
+        "TPOT",
+        "peak",
+        "read from storage a token",
+        "major faults a token",
+    ]
     return grid(heads, map(_budget_row, chosen))
 
 
 def _budget_row(row: Row) -> list[str]:
     made, memory = row.generate, row.memory
     return [
+        f"`{row.backend}`",
         str(row.variant["memory_budget"]),
-        "yes" if row.status == "ok" else f"no: {outcome(row)}",
+        "yes" if row.status != "failed" else f"no: {outcome(row)}",
         shown(made and made.tpot_ns, _ns),
         shown(row.memory_peak_bytes, _bytes),
         shown(memory.storage_read_bytes_per_query, _bytes),
-        shown(memory.major_faults_per_query, lambda value: f"{value:.0f}"),
+        shown(memory.major_faults_per_query, lambda value: f"{value:.3g}"),
     ]
 
 
@@ -143,6 +164,23 @@ def recall(rows: Sequence[Row]) -> str:
     return grid(["runtime", "metric", "value"], body)
 
 
+def caches(rows: Sequence[Row]) -> str:
+    """What the answers of a cache of each precision are like, and what it takes."""
+    names = ("perplexity", "kl_divergence", "greedy_agreement", "exact_match")
+    chosen = [row for row in rows if "kv_cache" in row.variant]
+    body = [
+        [
+            f"`{row.backend}`",
+            f"`{row.variant['kv_cache']}`",
+            shown(row.generate and row.generate.kv_cache_bytes, _bytes),
+            *(shown(dict(_values(row.quality)).get(name), "{:.4g}".format) for name in names),
+        ]
+        for row in chosen
+        if row.quality
+    ]
+    return grid(["runtime", "cache", "bytes", *names], body)
+
+
 def _values(quality: Quality) -> list[tuple[str, float | None]]:
     return [(quality.metric, quality.value), *((each.metric, each.value) for each in quality.also)]
 
@@ -160,14 +198,18 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "budgets": budgets,
     "turns": turns,
     "recall": recall,
+    "caches": caches,
 }
 
 
 def renewed(text: str, rows: Sequence[Row]) -> str:
-    """The page's text with every table as the rows make it."""
-    return _BLOCK.sub(
-        lambda found: f"{found['head']}{TABLES[found['name']](rows)}\n{found['tail']}", text
-    )
+    """The page's text with every table as the rows make it; one that they have nothing for stays."""
+
+    def table(found: re.Match[str]) -> str:
+        made = TABLES[found["name"]](rows)
+        return f"{found['head']}{made}\n{found['tail']}" if made.count("\n") > 1 else found[0]
+
+    return _BLOCK.sub(table, text)
 
 
 def main() -> None:

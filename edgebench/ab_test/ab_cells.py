@@ -311,7 +311,7 @@ def _least_tau(ab_cell: ABCell) -> float:
 def _report_only(threads: int, available: int | None) -> str:
     if available is None or threads < 2 or threads < available:
         return ""
-    return verdict_words.every_core(threads)
+    return verdict_words.every_core(threads=threads)
 
 
 def _allowed(

@@ -26,6 +26,7 @@ from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cpu_pinning as cores
 from edgebench.measure.reruns import DOUBTS
+from edgebench.probes.process_memory import available_bytes
 from edgebench.record import Reason
 
 if TYPE_CHECKING:
@@ -244,10 +245,3 @@ def _with_parity(pair: Pair, arms: Mapping[Side, ArmSpec], allowed: Tolerance | 
         parity_limit=deviation.limit if allowed else None,
         parity_note=matched.note if deviation.held else "",
     )
-
-
-def available_bytes() -> int | None:
-    """Memory that a further process may take."""
-    import psutil
-
-    return int(psutil.virtual_memory().available)

@@ -181,7 +181,7 @@ def _latency_rows(
         values = changes(pairs, clock)
         ruling = _latency(case, values, clock, rules)
         if len(values) < rules.least <= len(pairs):
-            why = verdict_words.preempted(len(pairs) - len(values), len(pairs))
+            why = verdict_words.preempted(count=len(pairs) - len(values), pairs=len(pairs))
             ruling = msgspec.structs.replace(
                 ruling, verdict="inconclusive", decided=True, reason=why
             )
@@ -206,7 +206,7 @@ def _memory_rows(
             verdict="inconclusive",
             seconds=round(seconds, 2),
             judged=False,
-            reason=verdict_words.peak_unknown(*untold),
+            reason=verdict_words.peak_unknown(side=untold[0], why=untold[1]),
         )
 
 
@@ -235,7 +235,7 @@ def _energy_rows(
     if ruling.pairs >= rules.least:
         meter = asked[0].base.energy
         assert meter is not None
-        by = verdict_words.of_meter(meter.source, meter.kind, meter.total_rail)
+        by = verdict_words.of_meter(source=meter.source, kind=meter.kind, rail=meter.total_rail)
         yield msgspec.structs.replace(row, reason="; ".join(filter(None, (ruling.reason, by))))
         return
     silent = [e for pair in asked for e in (pair.base.energy, pair.head.energy) if e]
@@ -303,13 +303,13 @@ def _quality(case: CellCase, before: Quality, after: Quality) -> RuleResult:
         )
 
     if after.kind == "parity" and not after.passed:
-        return ruling("invalid", after.reason or verdict_words.not_passed(after.metric))
+        return ruling("invalid", after.reason or verdict_words.not_passed(metric=after.metric))
     if missed := lost(before, after):
         return ruling("regress", complaints(missed))
     if case.quality is not None and (why := complaint_of(case.quality, after)):
         return ruling("regress", why)
     if before.value is None or after.value is None:
-        return ruling("invalid", verdict_words.none_of(after.metric))
+        return ruling("invalid", verdict_words.none_of(metric=after.metric))
     if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
         return ruling("pass", change=after.value - before.value)
     return judge_drop(before, after, case.tolerances.quality)

@@ -33,10 +33,10 @@ def complaints(missed: list[Limit]) -> str:
 def complaint_of(demanded: float, after: Quality) -> str:
     """Says how a quality misses what the policy requires; empty if it does not."""
     if after.value is None:
-        return verdict_words.policy_unknown(after.metric, demanded)
+        return verdict_words.policy_unknown(metric=after.metric, demanded=demanded)
     if _worse_by(demanded, after.value, after.better) <= 0:
         return ""
-    return verdict_words.policy_missed(after.metric, after.value, demanded)
+    return verdict_words.policy_missed(metric=after.metric, value=after.value, demanded=demanded)
 
 
 def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
@@ -49,9 +49,9 @@ def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
     already = missed_by_both(before, after)
     if not already:
         return ruling
-    why = verdict_words.base_misses_too(complaints([mine for _, mine in already]))
+    why = verdict_words.base_misses_too(complaints=complaints([mine for _, mine in already]))
     fallen = [
-        verdict_words.was(mine.metric, theirs.value)
+        verdict_words.was(metric=mine.metric, value=theirs.value)
         for theirs, mine in already
         if theirs.value is not None
         and mine.metric != after.metric
@@ -87,7 +87,7 @@ def _complaint(limit: Limit) -> str:
     if limit.value is None:
         return unknown_words.unknown(limit.metric)
     if limit.limit is None or _holds(limit):
-        return verdict_words.not_passed(limit.metric)
+        return verdict_words.not_passed(metric=limit.metric)
     return verdict_words.beyond_limit(limit.metric, limit.value, limit.limit, limit.better)
 
 

@@ -94,9 +94,9 @@ def compare(
         except KeyboardInterrupt as error:
             reasons.append(Reason(code="interrupted", message=ended_by(error), fix=AGAIN))
             _stop(ab_cells, rules, ended_by(error))
-    notes = [verdict_words.raw_pairs(path)] if path is not None and path.exists() else []
+    notes = [verdict_words.raw_pairs(path=path)] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
-        notes.append(verdict_words.energy_not_judged(_why(reading)))
+        notes.append(verdict_words.energy_not_judged(why=_why(reading)))
     notes += _notes(ab_cells)
     notes += [budget.note] if budget.note else []
     return build_report(
@@ -116,7 +116,7 @@ def compare(
 def _notes(ab_cells: Sequence[ABCell]) -> list[str]:
     """What to know of the cells beside their verdicts."""
     parities = [
-        verdict_words.of_cell(ab_cell.case.cell, pair.parity_note)
+        verdict_words.of_cell(cell=ab_cell.case.cell, note=pair.parity_note)
         for ab_cell in ab_cells
         for pair in ab_cell.pairs[:1]
         if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
@@ -130,7 +130,9 @@ def _not_deployable(ab_cells: Sequence[ABCell]) -> Iterator[str]:
         for side in SIDES:
             told = next((e for pair in ab_cell.pairs if (e := pair.arm(side).effective)), None)
             if told is not None and told.not_deployable:
-                yield verdict_words.not_deployable(ab_cell.case.cell, side, told.not_deployable)
+                yield verdict_words.not_deployable(
+                    cell=ab_cell.case.cell, side=side, why=told.not_deployable
+                )
 
 
 def _measured_again(ab_cells: Sequence[ABCell]) -> Iterator[str]:
@@ -139,7 +141,10 @@ def _measured_again(ab_cells: Sequence[ABCell]) -> Iterator[str]:
         disturbed = [pair.disturbed for pair in ab_cell.pairs if pair.disturbed is not None]
         if disturbed:
             yield verdict_words.pairs_do_not_count(
-                ab_cell.case.cell, len(disturbed), len(ab_cell.pairs), disturbed[0].message
+                cell=ab_cell.case.cell,
+                count=len(disturbed),
+                pairs=len(ab_cell.pairs),
+                why=disturbed[0].message,
             )
 
 

@@ -113,7 +113,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleR
     """
     count = len(changes)
     if count < rules.least:
-        reason = verdict_words.few_pairs(count, rules.least)
+        reason = verdict_words.few_pairs(count=count, least=rules.least)
         return RuleResult(
             verdict="invalid", decided=False, wanted=rules.least, pairs=count, reason=reason
         )
@@ -206,8 +206,8 @@ def _passes(seen: Estimate | None, tolerance: Tolerance) -> Verdict:
 
 def _why_open(seen: Estimate, tolerance: Tolerance) -> str:
     if seen.high(PASS_ALPHA) >= math.log1p(tolerance.delta):
-        return verdict_words.not_excluded(tolerance.delta)
-    return verdict_words.not_surely_slower(tolerance.tau)
+        return verdict_words.not_excluded(delta=tolerance.delta)
+    return verdict_words.not_surely_slower(tau=tolerance.tau)
 
 
 def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleResult:
@@ -231,7 +231,7 @@ def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -
         low=as_share(seen.low(0.025)),
         high=as_share(seen.high(0.025)),
         trimmed=seen.trimmed,
-        reason=verdict_words.noisy_machine(as_share(seen.mean)) if at is None else "",
+        reason=verdict_words.noisy_machine(change=as_share(seen.mean)) if at is None else "",
     )
 
 

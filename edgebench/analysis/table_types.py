@@ -200,6 +200,15 @@ class Stream(Part, frozen=True, kw_only=True):
     j_per_s: float | None  # energy per second of stream, idle between hops included
 
 
+class CompanyCounter(Part, frozen=True, kw_only=True):
+    """Something that is contended for, as it is counted; means over all blocks."""
+
+    name: str
+    source: str
+    alone: float  # a query
+    company: float
+
+
 class Company(Part, frozen=True, kw_only=True):
     """What company costs the model; the row's own latency is alone."""
 
@@ -216,7 +225,9 @@ class Company(Part, frozen=True, kw_only=True):
     total_bytes: int | None  # resident memory of all processes together
     waited_share: float | None = None  # of the time that company adds, the wait for a core
     cpu_ratio: float | None = None  # CPU time of a query in company over alone
-    contested: str = ""  # what they fight for, by these counters; "": company adds next to nothing
+    contested: list[Reason] = []  # what they fight for; empty: company adds next to nothing
+    counters: list[CompanyCounter] = []
+    untold: dict[str, str] = {}  # name of a counter -> why it tells nothing
     notes: list[str] = []
 
 
@@ -238,6 +249,9 @@ class LoadGen(Part, frozen=True, kw_only=True):
     p99_ratio_low: float | None
     p99_ratio_high: float | None
     throughput_ratio: float | None
+    #: LoadGen's over ours of the very queries that it sent, by our clock and our formula.
+    p90_same_ratio: float | None
+    p99_same_ratio: float | None
     #: What LoadGen and its Python binding add to a query: its own latency less the call's, by our clock.
     overhead_ns: int | None
     why: str = ""  # a process is not valid, in LoadGen's words
@@ -277,6 +291,15 @@ class WorstCase(Part, frozen=True, kw_only=True):
     seed: int  # that the input follows from
     kind: str  # what it is made by
     tried: int  # candidates, in all processes
+    by: list[str]  # what was sought: "latency", and "energy" where a meter read
+    tokens: int | None = None  # of a text: those of the worst answer, and of the median item's
+    median_tokens: int | None = None
+    energy_j: float | None = None  # per inference, of the input that took most
+    energy_uncertainty_j: float | None = None
+    energy_median_j: float | None = None  # of the item of median time
+    energy_amplification: float | None = None
+    energy_seed: int | None = None
+    energy_kind: str | None = None
     failed: int = 0  # of them, those that the model or the task refused
     failure: str = ""
 

@@ -56,9 +56,9 @@ class RunOptions(TypedDict, total=False):
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
-    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s", "memory:2GB"
     shape_sequence: Names  # also gives one session several shapes: "natural", or "ids=1,16;1,64"
-    worst_case: Duration  # also searches for the slowest input, so long in each process
+    worst_case: Duration  # also searches for the slowest input, for this time in each process
     loadgen: bool  # has MLPerf's LoadGen drive each session too
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
@@ -74,7 +74,7 @@ class RunOptions(TypedDict, total=False):
     memory_limit: Size  # that a process may allocate
     instructions: Literal[
         "callgrind"
-    ]  # also counts instructions once a cell, by valgrind's callgrind
+    ]  # also counts instructions once per cell, by valgrind's callgrind
     estimate: str  # "cpu-time:2.5" also models energy, at 2.5 W per core
     energy_markers: bool  # bursts of load, for `edgebench energy attach`
     seed: int  # of generated inputs and of the order of cells

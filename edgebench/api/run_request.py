@@ -23,7 +23,7 @@ from edgebench.api import run_resume
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
-from edgebench.definitions.companion_load import is_load
+from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
@@ -41,6 +41,7 @@ from edgebench.planning.cells import (
     plan,
 )
 from edgebench.planning.settings import parse_sets
+from edgebench.probes.process_memory import available_bytes
 from edgebench.record import (
     WORKERS,
     DeviceFacts,
@@ -51,6 +52,7 @@ from edgebench.record import (
     StateCheck,
 )
 from edgebench.store import JournalEntry, JournalHead, RunStore
+from edgebench.units import format_bytes
 
 if TYPE_CHECKING:
     from edgebench.definitions.device_inventory import Device
@@ -270,7 +272,11 @@ def _profiling(options: Options) -> Callable[[Job], OperatorProfile | Reason]:
     return lambda job: profile_of(job, options.settings, calibration)
 
 
-def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
+def _check_company(
+    options: Options,
+    workloads: Sequence[Workload],
+    available: Callable[[], int | None] = available_bytes,
+) -> None:
     """Raises UsageError for company that there is nobody to give, or that is not timed."""
     settings = options.settings
     if settings.together and len({workload.name for workload in workloads}) < 2:
@@ -285,6 +291,7 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
                     f"{workload.name} runs beside {other}, which is not in this run",
                     f"name it too: edgebench run {workload.name} {other}",
                 )
+        _check_room([*settings.companions, *filter(is_load, workload.companions)], available())
     crowded = settings.together or settings.companions
     for workload in workloads:
         if (crowded or workload.companions) and generates(workload):
@@ -292,6 +299,17 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
                 f"{workload.name} generates text, which is not measured in company",
                 "leave it out, or leave --together and --companion out",
             )
+
+
+def _check_room(loads: Sequence[str], left_bytes: int | None) -> None:
+    """Raises UsageError for loads that take more memory than there is, before anything is measured."""
+    needs_bytes = sum(parse_companion(text).needs_bytes for text in loads)
+    if left_bytes is not None and needs_bytes > left_bytes:
+        raise UsageError(
+            f"companions ({', '.join(loads)}) take {format_bytes(needs_bytes)}, and {format_bytes(left_bytes)} of memory "
+            "are available",
+            "ask for less of it",
+        )
 
 
 def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:

@@ -48,8 +48,8 @@ def command(
 
     A and B are result files, folders of them, or exported Parquet files. The output starts with what
     differs between the devices and set-ups. It lists the cells that cannot be compared, with the
-    reason; struck rows are among them, except those that only miss a limit of their device. `compare`
-    does not judge regressions: `gate` does.
+    reason: rows that do not count (struck) are among them, except those that only miss a limit of their
+    device. `compare` does not judge regressions: `gate` does.
 
     \b
     Example:

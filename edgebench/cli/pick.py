@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     "--include-predicted",
     "predicted",
     is_flag=True,
-    help="Also list what a device never ran and what, by prediction, is perhaps faster.",
+    help="Also list deployments that a device never ran and that are perhaps faster, by prediction.",
 )
 @format_option()
 def command(

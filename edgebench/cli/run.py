@@ -79,13 +79,14 @@ if TYPE_CHECKING:
 @run_option(
     "set_power_mode",
     is_flag=True,
-    help="Allow the axis power_mode. edgebench sets the mode of nvpmodel and restores the former one; "
-    "needs root.",
+    help="Allow `--set power_mode=...` on a Jetson: edgebench switches the board's mode by nvpmodel, and restores "
+    "the former one. Needs root.",
 )
 @run_option(
     "scenarios",
     metavar="NAME,...",
-    help="Scenarios to measure: single_stream, multi_stream, server, stream, offline, sustained, generate.",
+    help="How queries arrive: single_stream, multi_stream, server, stream, offline, sustained, generate. "
+    "docs/scenarios.md explains them.  [default: those of the workload or suite]",
 )
 @run_option(
     "rate",
@@ -108,24 +109,25 @@ if TYPE_CHECKING:
     "companions",
     multiple=True,
     metavar="LOAD",
-    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (copied), memory:2GB (held) (repeatable).",
 )
 @run_option(
     "shape_sequence",
     multiple=True,
     metavar="SHAPES",
-    help="Also give one session several shapes in turn: `natural` (each item at its own length or size), or "
-    "INPUT=1,16;1,64;1,128 (repeat it for further inputs).",
+    help="Also run one loaded model on inputs of several shapes in turn: `natural` (each item at its own length or "
+    "size), or INPUT=1,16;1,64;1,128 (repeat it for further inputs).",
 )
 @run_option(
     "worst_case",
     metavar="TIME",
-    help="Also search for the input that takes longest, so long in each process, such as 5s.",
+    help="Also search for the input that takes longest, for this time in each process, such as 5s.",
 )
 @run_option(
     "loadgen",
     is_flag=True,
-    help="Have MLPerf's LoadGen drive each session too, right after the measured window; needs the extra loadgen.",
+    help="Have MLPerf's LoadGen drive each process too, right after the measured window. "
+    "Needs `pip install 'edgebench[loadgen]'`.",
 )
 @run_option(
     "budget",
@@ -148,8 +150,8 @@ if TYPE_CHECKING:
 @run_option(
     "profile",
     is_flag=True,
-    help="Also keep the times of each cell's operators, from a process of its own after its last one, for "
-    "`edgebench explain RESULT`. The few seconds are part of --budget.",
+    help="Also record the time of each operator, for `edgebench explain RESULT`. It takes one more process per "
+    "cell, and a few seconds of --budget.",
 )
 @run_option(
     "target",
@@ -181,7 +183,7 @@ if TYPE_CHECKING:
 @run_option(
     "instructions",
     type=click.Choice(["callgrind"]),
-    help="Also count the instructions of an inference under valgrind, once a cell. It is slow, and part "
+    help="Also count the instructions of an inference under valgrind, once per cell. It is slow, and part "
     "of --budget.",
 )
 @run_option(
@@ -210,8 +212,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, **params: Any) -> int:
     """Measure workloads on this machine and print the trade-off table.
 
-    Without a WORKLOAD, the suite `quick` is measured. Each run writes its results to a new file
-    in --out, cell by cell.
+    Without a WORKLOAD, the suite `quick` is measured. A cell is one workload on one backend, with one value of
+    each axis and one scenario. Each run writes its results to a new file in --out, cell by cell.
 
     \b
     Example:

@@ -39,7 +39,7 @@ TAKEN_BY = {
     "--verbose",
     "-v",
     is_flag=True,
-    help="Also print every reason, missed precision, and what surrounds the model.",
+    help="Also print every doubt and reason, what is less precise than asked for, and cold start.",
 )
 @click.option(
     "--columns",
@@ -58,12 +58,12 @@ TAKEN_BY = {
     "--by",
     "axis",
     metavar="AXIS",
-    help="With the iso sets: the axis whose values are compared, or backend.  [default: precision]",
+    help="With iso-latency and iso-quality: the axis whose values are compared, or backend.  [default: precision]",
 )
 @click.option(
     "--at",
     metavar="TIME|QUALITY",
-    help="With the iso sets: the latency or quality that all rows must keep.",
+    help="With iso-latency and iso-quality: the latency or quality that all rows must keep.",
 )
 @click.pass_context
 def command(

@@ -34,6 +34,9 @@ def convert(document: Document, kind: type[T]) -> T:
 
 def _errors(document: Document, kind: Any, value: Any, path: KeyPath) -> Iterator[SpecError]:
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if isinstance(value, dict | list) and (member := _optional(bare)) is not None:
+        yield from _errors(document, member, value, path)
+        return
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         yield from _struct_errors(document, bare, value, path)
     elif get_origin(bare) is dict and isinstance(value, dict):
@@ -51,6 +54,13 @@ def _errors(document: Document, kind: Any, value: Any, path: KeyPath) -> Iterato
         message = _mismatch(kind, value)
         if message:
             yield document.error(path, message, _FIXES.get(str(path[-1]), "") if path else "")
+
+
+def _optional(kind: Any) -> Any:
+    """The type that a value has where it may be left out; None: it is no such type."""
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    others = [member for member in members if member is not types.NoneType]
+    return others[0] if len(others) == 1 else None
 
 
 def _struct_errors(

@@ -93,11 +93,13 @@ class Matrix(Spec, frozen=True, kw_only=True):
 class Stream(Spec, frozen=True, kw_only=True):
     """A model that hears or sees without end, a hop at a time (scenario `stream`)."""
 
-    hop_s: Annotated[float, Meta(gt=0, le=60)]  # new input that each answer is for
+    hop_s: Annotated[float, Meta(ge=1e-6, le=60)]  # new input that each answer is for
     #: Input that an answer waits for, from its oldest new sample on; where nothing is said, the hop.
     window_s: Annotated[float, Meta(gt=0, le=60)] | None = None
     lookahead_s: Annotated[float, Meta(ge=0, le=60)] = 0.0  # and beyond that
-    warm_up_hops: Annotated[int, Meta(ge=0)] = 0  # until an answer rests on real history alone
+    warm_up_hops: Annotated[int, Meta(ge=0, le=10**6)] = (
+        0  # until an answer rests on real history alone
+    )
     state: dict[str, str] = {}  # input -> the output that is its next value
 
 
@@ -122,7 +124,7 @@ class Workload(Spec, frozen=True, kw_only=True):
     scenarios: list[ScenarioName] = msgspec.field(default_factory=lambda: ["single_stream"])
     matrix: Matrix = msgspec.field(default_factory=Matrix)
     stream: Stream | None = None  # None: its inputs are items of their own
-    #: What runs beside it in the application: loads such as cpu:2 or memory:8GB/s, and workloads of the same run.
+    #: What runs beside it in the application: loads such as cpu:2, memory:8GB/s or memory:2GB, and workloads of the same run.
     companions: list[str] = []
     suites: dict[Name, SuitePart] = {}
     requires: list[str] = []  # distributions beyond the core, as in the extra `full`

@@ -18,13 +18,14 @@ from typing import Protocol
 import msgspec
 
 from edgebench.energy.cell_energy import combine
+from edgebench.energy.energy_window import Refused, refuse_without_power
 from edgebench.energy.integrate import calm_interval_s, integrate, needed_s
 from edgebench.energy.meter_liveness import check_alive
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.replicate_energy import Idle, blind_spots, origin, window_energy
 from edgebench.energy.sampler import Sampler, SamplerError
 from edgebench.energy.source import EnergySource, NoEnergy, Sample, not_opened
-from edgebench.record import Energy, Replicate
+from edgebench.record import Energy, EnergyWindow, Replicate, WorstCase
 
 #: Samples beyond the edges of a window that are looked at: ticks before and after it, slow updates.
 MARGIN_PERIODS = 3
@@ -158,7 +159,29 @@ class SampledMeter:
             energy = self._unavailable("read_failed", "the process that reads the meter died")
         modelled = self._estimate.of(replicate, batch) if self._estimate else None
         energy = msgspec.structs.replace(energy, caveats=self._caveats, modelled=modelled)
-        return msgspec.structs.replace(replicate, energy=energy)
+        return msgspec.structs.replace(
+            replicate, energy=energy, worst_case=self._worst_case(replicate.worst_case)
+        )
+
+    def _worst_case(self, found: WorstCase | None) -> WorstCase | None:
+        """The windows of a search for the input that takes most energy, with their energy."""
+        if found is None or not found.energy_windows:
+            return found
+        windows = [self._searched(window) for window in found.energy_windows]
+        return msgspec.structs.replace(found, energy_windows=windows)
+
+    def _searched(self, window: EnergyWindow) -> EnergyWindow:
+        readings = self._around(window.start_ns, window.end_ns)
+        energy = integrate(readings, self._facts, window.start_ns, window.end_ns)
+        energy = refuse_without_power(energy, self._facts.total_rail)
+        if isinstance(energy, Refused):
+            return msgspec.structs.replace(window, why=energy.detail)
+        share = (energy.end_ns - energy.start_ns) / (window.end_ns - window.start_ns)
+        return msgspec.structs.replace(
+            window,
+            j_per_inference=energy.energy_j / (window.inferences * share),
+            uncertainty_j=energy.uncertainty_j / (window.inferences * share),
+        )
 
     def of_record(self, replicates: Sequence[Replicate]) -> Energy:
         good = [replicate for replicate in replicates if replicate.status == "ok"]

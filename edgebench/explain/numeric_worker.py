@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.explain.numeric_report import NumericReport
 from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job
-from edgebench.preparation.preparation_messages import encode_step
-from edgebench.processes.parent_tie import tie_to_parent
+from edgebench.processes.child_job import Say, run_job
 
 #: Inputs that both models run on, unless more are asked for.
 ITEMS = 2
@@ -45,30 +43,21 @@ class NumericAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    tie_to_parent(sys.argv[1:])
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=NumericJob)
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)  # runtimes print: what they print is no answer
-    with os.fdopen(answer_fd, "wb", buffering=0) as out:
-        answer = _answer(asked, lambda step: out.write(encode_step(step)))
-        out.write(msgspec.json.encode(answer) + b"\n")
+    run_job(NumericJob, _answer, _failure)
     sys.stderr.flush()
     os._exit(0)
 
 
-def _answer(asked: NumericJob, say: Callable[[str], object]) -> NumericAnswer:
-    try:
-        return NumericAnswer(report=_report(asked, say))
-    except MemoryError:
+def _failure(error: Exception) -> NumericAnswer:
+    if isinstance(error, MemoryError):
         return NumericAnswer(error="the worker ran out of memory")
-    except EdgebenchError as error:
+    if isinstance(error, EdgebenchError):
         cannot = isinstance(error, UnsupportedError)
         return NumericAnswer(error=error.message, fix=error.fix, unsupported=cannot)
-    except Exception as error:  # noqa: BLE001 - whatever a runtime raises is an answer
-        return NumericAnswer(error=steps.explain(error)[1])
+    return NumericAnswer(error=steps.explain(error)[1])
 
 
-def _report(asked: NumericJob, say: Callable[[str], object]) -> NumericReport:
+def _answer(asked: NumericJob, say: Say) -> NumericAnswer:
     from edgebench.explain.numeric import Other, numeric_report
     from edgebench.files.model_outputs import load_outputs
     from edgebench.preparation import input_pool
@@ -91,13 +80,8 @@ def _report(asked: NumericJob, say: Callable[[str], object]) -> NumericReport:
     own = Path(asked.reference) == Path(job.fp32_path)
     named = "the fp32 model" if own else Path(asked.reference).name
     other = Other(backend, steps.model_file(job), job.options, asked.name, named)
-    return numeric_report(
-        Path(asked.reference),
-        other,
-        items[: asked.items],
-        asked.limit,
-        say,
-    )
+    reference, compared = Path(asked.reference), items[: asked.items]
+    return NumericAnswer(report=numeric_report(reference, other, compared, asked.limit, say))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateR
             cell=cell.workload,
             metric=QUALITY,
             verdict="inconclusive",
-            reason=verdict_words.policy_without_row(cell.quality),
+            reason=verdict_words.policy_without_row(demanded=cell.quality),
         )
         for cell in cells
         if cell.quality is not None and not any(map(cell.covers, there))
@@ -161,7 +161,7 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     quality_now = row.quality
     if quality_now is None:
         unknown = quality is not None and row.status != "unsupported"
-        why = verdict_words.policy_unmeasured(quality)
+        why = verdict_words.policy_unmeasured(demanded=quality)
         return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
     demanded = "" if quality is None else complaint_of(quality, quality_now)
@@ -176,7 +176,8 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
             head=quality_now.value,
             unit=quality_now.metric,
             judged=bool(news) or not old,
-            reason=news or (verdict_words.as_in_baseline(complaints(old)) if old else ""),
+            reason=news
+            or (verdict_words.as_in_baseline(complaints=complaints(old)) if old else ""),
         )
     ]
 

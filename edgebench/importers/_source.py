@@ -70,6 +70,13 @@ class SourceFile:
         where = f"{self.path}:{line}" if line is not None else str(self.path)
         raise StoreError(f"{where}: {message}", fix)
 
+    def origin(
+        self, tool: str, row: dict[str, Any], line: int | None, started_utc: str = UNKNOWN
+    ) -> Origin:
+        """The place of a row of this file, whose run is named by the tool and the file's hash."""
+        run = f"{tool}-{self.sha256[:8]}"
+        return Origin(tool=tool, run=run, row=row, line=line, started_utc=started_utc)
+
     def with_mark_of(self, numbers: Iterable[str], needs: Sequence[str] = ()) -> SourceFile:
         """The file with the decimal mark that the user told, else that its numbers prove. `needs`: columns of
         the table that they stand in. Raises StoreError where two marks are proven."""
@@ -347,7 +354,7 @@ class NamedCell:
     """Holds what was measured, as the source names it."""
 
     workload: str
-    version: int
+    version: int = 1
     title: str
     task: str
     backend: str

@@ -168,16 +168,14 @@ def _record(
     kind = endpoint.get("type") if isinstance(endpoint, dict) else None
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"aiperf-{source.sha256[:8]}",
-            row={key: each for key, each in row.items() if key != "input_config"},
-            line=line,
+        source.origin(
+            TOOL,
+            {key: each for key, each in row.items() if key != "input_config"},
+            line,
             started_utc=str(row.get("start_time") or _source.UNKNOWN),
         ),
         _source.NamedCell(
             workload=f"llm-{named.stem}",
-            version=1,
             title=named.title,
             task="text_generation",
             backend=f"server {kind or _source.UNKNOWN}",

@@ -194,15 +194,15 @@ def _of_run(source: _source.SourceFile, run: _Run, number: int) -> Record | None
     }
     return _record(
         source,
-        _origin(
-            source,
-            results.line,
+        source.origin(
+            TOOL,
             {
                 "log": results.shown,
                 "network": network,
                 "groups": results.groups,
                 "step 10": run.titles.get(10, ""),
             },
+            results.line,
         ),
         _source.model_of(source, one_model(run.shown, *_MODEL_OPTIONS) or named, number),
         build=run.first(r"Build \.+ (\S+)") or _source.UNKNOWN,
@@ -442,7 +442,7 @@ def _of_report(
     told = str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None)
     return _record(
         source,
-        _origin(source, line, report),
+        source.origin(TOOL, report, line),
         _source.model_of(source, told, number),
         build=_source.UNKNOWN,
         device=device,
@@ -485,10 +485,6 @@ def _report_settings(part: Mapping[str, Any]) -> dict[str, Scalar]:
     }
 
 
-def _origin(source: _source.SourceFile, line: int | None, row: dict[str, Any]) -> _source.Origin:
-    return _source.Origin(tool=TOOL, run=f"benchmark_app-{source.sha256[:8]}", row=row, line=line)
-
-
 def _reported(results: _Results, notes: Sequence[str] = ()) -> _source.Reported:
     memory = "benchmark_app's figures are VmPeak, address space"
     return _source.Reported(
@@ -517,7 +513,6 @@ def _record(
         origin,
         _source.NamedCell(
             workload=f"benchmark_app-{named.stem}",
-            version=1,
             title=named.title,
             task=_source.UNKNOWN,
             backend="OpenVINO"

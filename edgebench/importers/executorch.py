@@ -82,15 +82,9 @@ def _record(
     }
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"executorch-{source.sha256[:8]}",
-            row={**content, "events": events},
-            line=line,
-        ),
+        source.origin(TOOL, {**content, "events": events}, line),
         _source.NamedCell(
             workload=f"executorch-{named.stem}",
-            version=1,
             title=named.title,
             task=_source.UNKNOWN,
             backend="ExecuTorch",

@@ -65,12 +65,9 @@ def _record(
     parameters = result.get("parameters")
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL, run=f"hyperfine-{source.sha256[:8]}", row=_without_samples(result), line=line
-        ),
+        source.origin(TOOL, _without_samples(result), line),
         _source.NamedCell(
             workload=f"command-{_source.slug(command)[:_MAX_NAME]}",
-            version=1,
             title=command,
             task="process",
             backend="process",

@@ -49,12 +49,9 @@ def _record(source: _source.SourceFile, line: int, number: int, result: dict[str
     threads = result.get("num_threads")
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL, run=f"litert-benchmark-{source.sha256[:8]}", row=dict(result), line=line
-        ),
+        source.origin(TOOL, dict(result), line),
         _source.NamedCell(
             workload=f"litert-{named.stem}",
-            version=1,
             title=named.title,
             task=_source.UNKNOWN,
             backend="LiteRT CompiledModel",

@@ -253,7 +253,6 @@ def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any
         ),
         _source.NamedCell(
             workload=f"llm-{_source.slug(network)}-{name}",
-            version=1,
             title=f"{network}, {name}",
             task="text_generation" if generated else "prompt_processing",
             backend=f"llama.cpp {test.get('backends') or _source.UNKNOWN}",

@@ -126,15 +126,13 @@ def _record(
     of = f"median of {len(iterations)} requests"
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"llm_bench-{source.sha256[:8]}",
-            row={"metadata": _plain(metadata), "results": [dict(row) for _, row in iterations]},
-            line=iterations[0][0],
+        source.origin(
+            TOOL,
+            {"metadata": _plain(metadata), "results": [dict(row) for _, row in iterations]},
+            iterations[0][0],
         ),
         _source.NamedCell(
             workload=f"llm-{named.stem}",
-            version=1,
             title=named.title,
             task="text_generation" if generates else _source.UNKNOWN,
             backend=f"openvino {metadata.get('framework') or _source.UNKNOWN}",

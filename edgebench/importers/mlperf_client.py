@@ -88,16 +88,14 @@ def _record(
         notes.append(f"geometric means over the categories: {json.dumps(overall)}")
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"mlperf-client-{source.sha256[:8]}",
-            row={**_without_texts(result), "category": category, "values": values},
-            line=line,
+        source.origin(
+            TOOL,
+            {**_without_texts(result), "category": category, "values": values},
+            line,
             started_utc=str(result.get("Benchmark Start Time") or _source.UNKNOWN),
         ),
         _source.NamedCell(
             workload=f"mlperf-client-{_source.slug(model)}-{_source.slug(category)}",
-            version=1,
             title=f"MLPerf Client {model}, {category}",
             task="text_generation",
             backend=str(result.get("Execution Provider Name") or _source.UNKNOWN),

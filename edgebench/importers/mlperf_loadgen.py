@@ -69,7 +69,6 @@ def _record(source: SourceFile, found: dict[str, Any], scenario: str) -> Record:
         ),
         NamedCell(
             workload=f"loadgen-{name.stem}",
-            version=1,
             title=name.title,
             task=UNKNOWN,
             backend=str(found.get("sut_name") or UNKNOWN),

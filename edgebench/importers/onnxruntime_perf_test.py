@@ -125,15 +125,9 @@ def _record(source: _source.SourceFile, number: int, run: _Run, shown: Sequence[
     options = dict(shown[-1].options) if shown else {}
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"onnxruntime_perf_test-{source.sha256[:8]}",
-            row={**row, "requests": count},
-            line=run.line,
-        ),
+        source.origin(TOOL, {**row, "requests": count}, run.line),
         _source.NamedCell(
             workload=f"ort-{named.stem}",
-            version=1,
             title=named.title,
             task=_source.UNKNOWN,
             backend="ONNX Runtime",

@@ -130,15 +130,9 @@ def _record(
     named = _source.model_of(source, told if isinstance(told, str) else None, number)
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"optimum-benchmark-{source.sha256[:8]}",
-            row={"phase": phase, **measurements},
-            line=None,
-        ),
+        source.origin(TOOL, {"phase": phase, **measurements}, None),
         _source.NamedCell(
             workload=f"optimum-{named.stem}-{phase}",
-            version=1,
             title=f"{named.title}, {phase}",
             task=str(backend.get("task", _source.UNKNOWN)),
             backend=f"{backend.get('name', _source.UNKNOWN)} {backend.get('version', '')}".strip(),

@@ -61,16 +61,14 @@ def _record(
     parameters = benchmark.get("params")
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"pytest-benchmark-{source.sha256[:8]}",
-            row={**benchmark, "stats": {key: each for key, each in stats.items() if key != "data"}},
-            line=line,
+        source.origin(
+            TOOL,
+            {**benchmark, "stats": {key: each for key, each in stats.items() if key != "data"}},
+            line,
             started_utc=str(document.get("datetime") or _source.UNKNOWN),
         ),
         _source.NamedCell(
             workload=f"benchmark-{_source.slug(name)}",
-            version=1,
             title=name,
             task="function",
             backend=f"{machine.get('python_implementation', 'Python')} {machine.get('python_version', '')}".strip(),

@@ -199,7 +199,7 @@ def _of_run(source: _source.SourceFile, run: _Run, summary: int) -> Record:
     notes = ["data transfers were disabled: no latency or rate holds them"] if alone else []
     return _record(
         source,
-        _origin(source, run.start + summary, row),
+        source.origin(TOOL, row, run.start + summary),
         _source.model_of(source, _model(told, command), run.start),
         facts=facts,
         variant={**_command_settings(command.options, facts), **settings},
@@ -285,7 +285,7 @@ def _of_times(
     row = {"queries": len(entries), "first": entries[0], "last": entries[-1]}
     return _record(
         source,
-        _origin(source, None, row),
+        source.origin(TOOL, row, None),
         _source.model_of(source, None, number),
         numbers=_source.Reported(unknown=unknown, notes=notes),
         replicates=[_source.sampled(samples)],
@@ -299,12 +299,8 @@ def _of_profile(
     why = "a profile of layers: their sum leaves out transfers and gaps, and profiling costs time"
     row = {"layers": layers, "count": next((e["count"] for e in entries if "count" in e), None)}
     unknown = {"latency_ns": why, "throughput_per_s": why}
-    origin, named = _origin(source, None, row), _source.model_of(source, None, number)
+    origin, named = source.origin(TOOL, row, None), _source.model_of(source, None, number)
     return _record(source, origin, named, numbers=_source.Reported(unknown=unknown))
-
-
-def _origin(source: _source.SourceFile, line: int | None, row: dict[str, Any]) -> _source.Origin:
-    return _source.Origin(tool=TOOL, run=f"trtexec-{source.sha256[:8]}", row=row, line=line)
 
 
 def _record(
@@ -323,7 +319,6 @@ def _record(
         origin,
         _source.NamedCell(
             workload=f"trtexec-{named.stem}",
-            version=1,
             title=named.title,
             task=_source.UNKNOWN,
             backend=f"TensorRT {facts.get('tensorrt', _source.UNKNOWN)}",

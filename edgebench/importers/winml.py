@@ -144,16 +144,9 @@ def _record(
     generates = scenario == "generate"
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"winml-{source.sha256[:8]}",
-            row=row,
-            line=line,
-            started_utc=str(info.get("timestamp") or _source.UNKNOWN),
-        ),
+        source.origin(TOOL, row, line, started_utc=str(info.get("timestamp") or _source.UNKNOWN)),
         _source.NamedCell(
             workload=f"{'llm' if generates else 'winml'}-{named.stem}",
-            version=1,
             title=named.title,
             task="text_generation" if generates else str(info.get("task") or _source.UNKNOWN),
             backend=f"winml {info.get('runtime') or ''} {info.get('ep') or ''}".strip(),

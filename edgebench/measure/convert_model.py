@@ -16,8 +16,8 @@ import msgspec
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
-from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
-from edgebench.processes.parent_tie import tie_to_parent
+from edgebench.preparation.preparation_messages import why_failed
+from edgebench.processes.child_job import run_job
 
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
@@ -55,23 +55,11 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 def main() -> None:
-    tie_to_parent(sys.argv[1:])
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=ConvertJob)
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)  # converters print: what they print is no answer
-    answer: Answer
-    try:
-        answer = _convert(job)
-    except EdgebenchError as error:
-        cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
-        kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
-        answer = ConvertFailure(kind=kind, error=error.message, fix=error.fix)
-    except MemoryError:
-        answer = ConvertFailure(kind="failed", error="it ran out of memory")
-    except Exception as error:  # noqa: BLE001 - whatever a converter raises becomes a row
-        answer = ConvertFailure(kind="failed", error=f"{type(error).__name__}: {error}")
-    with os.fdopen(answer_fd, "wb") as out:
-        out.write(msgspec.json.encode(answer) + b"\n")
+    run_job(
+        ConvertJob,
+        lambda job, _: _convert(job),
+        lambda error: ConvertFailure(**why_failed(error)._asdict()),
+    )
 
 
 def _convert(job: ConvertJob) -> Converted:

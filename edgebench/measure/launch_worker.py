@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
+from pathlib import Path
 
 import msgspec
 
@@ -14,7 +15,12 @@ from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
 from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
-from edgebench.processes.memory_group import MemoryGroup, memory_group
+from edgebench.processes.memory_group import (
+    BY_ALLOCATIONS,
+    MemoryGroup,
+    drop_from_page_cache,
+    memory_group,
+)
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason, Replicate
 from edgebench.record_validation import replicate_findings
@@ -59,32 +65,52 @@ def _in_company(
 ) -> Done | Reason:
     """What the worker finds, with its companions beside it and its budget of memory around it."""
     try:
-        with companions(job.companions, setup.spawn) as company, _budget(job) as group:
+        with (
+            companions(job.companions, setup.spawn, own_bytes=job.needs_bytes) as beside,
+            _budget(job) as group,
+        ):
             alone = msgspec.structs.replace(
-                job, memory_budget_by=group.by, companions=[], company=company
+                job,
+                memory_budget_by=group.by,
+                memory_budget_group=str(group.folder or ""),
+                companions=[],
+                company=beside.company,
             )
-            return _fitting(_ask_worker(alone, group, limits, setup, on_tick), job, group)
+            found = _fitting(_ask_worker(alone, group, limits, setup, on_tick), job, group)
+            beside.check()
+            return found
     except CompanionError as error:
         return error.reason
 
 
 def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
-    """The control group that holds the worker to its budget of memory."""
+    """The control group that holds the worker to its budget of memory, which the model's pages count for."""
     if job.memory_budget_bytes is None:
         return nullcontext(MemoryGroup(""))
+    drafting = (
+        [] if job.generate is None or job.generate.draft is None else [job.generate.draft.path]
+    )
+    for path in (job.model_path, *drafting):
+        drop_from_page_cache(Path(path))
     return memory_group(job.memory_budget_bytes)
 
 
 def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reason:
-    """Returns what was found; where memory ran out under a budget, that the deployment does not fit into it."""
-    if job.memory_budget_bytes is None:
+    """Returns what was found; where memory ran out under a budget, that the deployment does not fit into it. Libraries
+    that may allocate no more say so in many ways."""
+    failed = isinstance(found, Reason) or found.replicate.status == "failed"
+    if job.memory_budget_bytes is None or not failed:
         return found
     reasons = [found] if isinstance(found, Reason) else found.replicate.reasons
     lacking = next((each for each in reasons if each.code == "out_of_memory"), None)
-    if lacking is None and not (isinstance(found, Reason) and group.kills):
+    if lacking is not None or (isinstance(found, Reason) and group.kills):
+        code = "does_not_fit"
+    elif group.by == BY_ALLOCATIONS:
+        code = "failed_within_budget"
+    else:
         return found
-    detail = lacking.message if lacking is not None else reasons[0].message
-    return reason("does_not_fit", budget_bytes=job.memory_budget_bytes, by=group.by, detail=detail)
+    detail = (lacking or reasons[0]).message
+    return reason(code, budget_bytes=job.memory_budget_bytes, by=group.by, detail=detail)
 
 
 def _ask_worker(

@@ -45,7 +45,7 @@ from edgebench.measure.state_monitor import (
     allowing_heat,
     postflight,
 )
-from edgebench.measure.stopping_rule import open_cells
+from edgebench.measure.stopping_rule import half_width, open_cells, precise
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
 from edgebench.processes import signals
@@ -191,6 +191,13 @@ class Target:
     def sound(self) -> list[Replicate]:
         """Returns those that the machine did not spoil."""
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
+
+    @property
+    def taken_bytes(self) -> int | None:
+        """Memory that its processes had to themselves, at most; None: none was measured, or the system does not tell."""
+        parts = [r.memory for r in self.taken if r.status == "ok" and r.memory is not None]
+        found = [part.uss_end_bytes for part in parts if part.uss_end_bytes is not None]
+        return max(found, default=None)
 
     @property
     def judging(self) -> Replicate | None:
@@ -586,7 +593,9 @@ class Runner:
             return False
         if target.sustained:  # it takes minutes: no more of them than were asked for
             return True
-        return self._decided(target) and precise(target.valid_replicates, self._settings)
+        return self._decided(target) and precise(
+            target.valid_replicates, self._settings.percentile, self._settings.target
+        )
 
     def _decided(self, target: Target) -> bool:
         """Whether no more replicates are needed to tell the target from others; a budget is there to be used
@@ -612,6 +621,7 @@ class Runner:
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
             companions=self._companions(target),
+            needs_bytes=target.taken_bytes,
             loadgen=self._loadgen_logs(target, index),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
@@ -710,13 +720,25 @@ class Runner:
         """Who loads the machine beside a target."""
         loads = [text for text in target.companions if is_load(text)]
         made = [
-            Companion(name=text, bytes_per_s=load.bytes_per_s)
+            Companion(
+                name=text,
+                bytes_per_s=load.bytes_per_s,
+                held_bytes=load.held_bytes,
+                needs_bytes=load.needs_bytes,
+                needs="asked for",
+            )
             for text in [*self._settings.companions, *loads]
             for load in [parse_companion(text)]
             for _ in range(load.cores)
         ]
         return made + [
-            Companion(name=other.cell.id, model=other.job) for other in self._beside(target)
+            Companion(
+                name=other.cell.id,
+                model=other.job,
+                needs_bytes=other.taken_bytes,
+                needs="measured",
+            )
+            for other in self._beside(target)
         ]
 
     def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:
@@ -835,7 +857,7 @@ class Runner:
         if target.cell.id in self.records or not target.possible or self._complete(target):
             return 0
         count, most = len(target.valid_replicates), self._settings.max_replicates
-        width = half_width(target.valid_replicates, self._settings)
+        width = half_width(target.valid_replicates, self._settings.percentile)
         if target.sustained or target.cell.bound_p99_ns is not None or width is None:
             return 0
         needed = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
@@ -981,25 +1003,6 @@ def _quality_needed_s(target: Target) -> float:
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
-
-
-def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
-    """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
-    width = half_width(replicates, settings)
-    timed = any(replicate.samples_ns for replicate in replicates)
-    return not timed or (width is not None and width <= settings.target)
-
-
-def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
-    """Half-width of the interval of the chosen percentile, as a share; None if there is no interval yet."""
-    permille = round(settings.percentile * 1000)
-    values = [
-        stats.percentile(sorted(replicate.samples_ns), permille)
-        for replicate in replicates
-        if replicate.samples_ns
-    ]
-    interval = stats.log_interval(values)
-    return None if interval is None else interval.half_width
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:

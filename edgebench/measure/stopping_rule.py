@@ -1,4 +1,4 @@
-"""Gives more rounds to the cells that leave the front or the choice undecided.
+"""Tells when a cell has enough replicates, and which cells get more: those that leave the front or the choice undecided.
 
 Looking after every round and stopping at the first sure answer would be wrong more often than one look is.
 So a look demands `MAX_LOOKS` times as much as the final table does (Bonferroni over looks).
@@ -8,10 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.record import Record
+from edgebench import stats
+from edgebench.record import Record, Replicate
 
 #: Looks that the error rate is shared out over; a run makes one a round.
 MAX_LOOKS = 10
+
+
+def precise(replicates: Sequence[Replicate], percentile: float, target: float) -> bool:
+    """Whether the percentile is known within the target, over replicates, or no replicate has one."""
+    width = half_width(replicates, percentile)
+    timed = any(replicate.samples_ns for replicate in replicates)
+    return not timed or (width is not None and width <= target)
+
+
+def half_width(replicates: Sequence[Replicate], percentile: float) -> float | None:
+    """Half-width of the interval of a percentile, as a share; None if there is no interval yet."""
+    permille = round(percentile * 1000)
+    values = [
+        stats.percentile(sorted(replicate.samples_ns), permille)
+        for replicate in replicates
+        if replicate.samples_ns
+    ]
+    interval = stats.log_interval(values)
+    return None if interval is None else interval.half_width
 
 
 def open_cells(records: Sequence[Record]) -> set[str]:

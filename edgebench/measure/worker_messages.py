@@ -109,11 +109,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
     memory_budget_bytes: int | None = None  # of the axis memory_budget; None: there is none
     memory_budget_by: str = ""  # what holds the process to it
+    memory_budget_group: str = ""  # folder of the control group; "": there is none
     #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
     #: it takes.
     time_s: float | None = None
     most_s: float | None = None
     companions: list[Companion] = []  # that the parent starts
+    needs_bytes: int | None = (
+        None  # memory that it took in a process before; None: it was not measured yet
+    )
     company: Company | None = None  # and that run, standing still at first
     stream: StreamJob | None = None
     #: Shapes that a session is given in turn, by input; empty: the natural ones of the task's items. None: the row is
@@ -128,11 +132,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Companion(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that loads the machine beside the worker: by another model, by copying, or else a busy core."""
+    """A process that loads the machine beside the worker: by another model, by copying, by holding memory, or else a
+    busy core."""
 
     name: str
     model: Job | None = None
     bytes_per_s: float | None = None
+    held_bytes: int | None = None
+    needs_bytes: int | None = None  # memory that it is known to take; None: it is not known
+    needs: str = ""  # how it is known: "asked for", "measured", "its model's file"
 
 
 class CompanionReady(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ AT_A_RATE = ("single_stream", "server")
 OF_SCENARIO = {SAMPLES_PER_QUERY: MULTI_STREAM, WORKERS: "server"}
 #: Times are whole nanoseconds.
 MAX_RATE_PER_S = 1e9
+MIN_RATE_PER_S = 1 / 3600  # a run is no longer than that
 DEFAULT_BACKEND = "ort"
 #: In the place of a backend's name: each one that is installed and opens the model.
 ALL_BACKENDS = "all"
@@ -175,6 +176,11 @@ def _check_load(cells: Sequence[Cell], load: Load) -> None:
         raise UsageError(
             f"--rate {rate_per_s:g} cannot be scheduled: it is more than one query a nanosecond",
             f"give at most {MAX_RATE_PER_S:g} queries a second",
+        )
+    if rate_per_s is not None and rate_per_s < MIN_RATE_PER_S:
+        raise UsageError(
+            f"--rate {rate_per_s:g} cannot be scheduled: it is less than one query an hour",
+            f"give at least {MIN_RATE_PER_S:.3g} queries a second",
         )
     if rate_per_s is not None and all(cell.rate_per_s != rate_per_s for cell in cells):
         raise UsageError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgebench.backend import Capabilities, Scalar
 from edgebench.errors import UsageError
+from edgebench.models.file_kind import format_of
 from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.words.reason_words import reason
@@ -31,6 +32,8 @@ NO_DRAFT = "none"
 OF_ITSELF = "self:"  # before a precision: the row's own file
 #: Conversations: how many turns one has, and whether what was read of it is kept from turn to turn.
 TURNS, REUSE = "turns", "reuse"
+_DECODER_FILES = ("gguf", "onnx")
+_DRAFT_FIX = "draft=FILE.gguf, or draft=self:w8 for the row's own file at another precision"
 #: Axes that have no value unless they are asked for.
 ASKED_AXES = (CONTENT, LOOKUP, DRAFT, DRAFT_TOKENS, DRAFT_CONFIDENCE, TURNS, REUSE)
 OF_REQUESTS = (*REQUEST_AXES, *ASKED_AXES)
@@ -56,7 +59,7 @@ def check_axis(axis: str, values: Sequence[Scalar]) -> None:
     elif axis == REUSE:
         _check_each(axis, values, "true or false", lambda value: isinstance(value, bool))
     elif axis == DRAFT:
-        _check_each(axis, values, "a file or self:PRECISION", _is_draft)
+        _check_drafts(values)
     elif axis == DRAFT_CONFIDENCE:
         _check_each(axis, values, "a number from 0 to below 1", _is_share)
     else:
@@ -105,6 +108,10 @@ def request_reasons(
     if (drafts or TURNS in variant) and variant["batch"] != 1:
         key = "unsupported_request.batch_of_" + ("drafts" if drafts else "turns")
         yield reason(key, batch=variant["batch"])
+    own = str(variant.get(DRAFT, NO_DRAFT)).partition(OF_ITSELF)[2]
+    if own and own not in can.precisions:
+        hint = did_you_mean(own, can.precisions)
+        yield reason("unsupported_precision", backend=backend, precision=own, hint=hint)
     if drafts and temperature:
         yield reason("unsupported_request.temperature", temperature=temperature)
 
@@ -124,10 +131,15 @@ def _check_each(
             raise UsageError(f"{axis} must be {wanted}, got {value!r}")
 
 
-def _is_draft(value: Scalar) -> bool:
-    if not isinstance(value, str):
-        return False
-    return value == NO_DRAFT or value.startswith(OF_ITSELF) or Path(value).is_file()
+def _check_drafts(values: Sequence[Scalar]) -> None:
+    for value in values:
+        text = str(value)
+        if text == NO_DRAFT or text.removeprefix(OF_ITSELF) not in ("", text):
+            continue
+        if text == OF_ITSELF or not Path(text).is_file():
+            raise UsageError(f"draft={text}: there is no such file", _DRAFT_FIX)
+        if format_of(text) not in _DECODER_FILES:
+            raise UsageError(f"draft={text} is no file of a decoder", _DRAFT_FIX)
 
 
 def _is_share(value: Scalar) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from edgebench.backend import TensorInfo
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.record import Work
 from edgebench.task import InputRange
 
@@ -116,6 +117,22 @@ class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["unsupported", "failed"] = "failed"
 
 
+class _Failed(NamedTuple):
+    kind: Literal["unsupported", "failed"]
+    error: str
+    fix: str = ""
+
+
+def why_failed(error: Exception) -> _Failed:
+    """What an error says of a model that is made: that it cannot be, or that it was not this time."""
+    if isinstance(error, EdgebenchError):
+        cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
+        return _Failed("unsupported" if cannot else "failed", error.message, error.fix)
+    if isinstance(error, MemoryError):
+        return _Failed("failed", "it ran out of memory")
+    return _Failed("failed", f"{type(error).__name__}: {error}")
+
+
 def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     """The answer of a prepare process.
 
@@ -125,8 +142,3 @@ def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     if isinstance(answer, dict) and "error" in answer:
         return msgspec.convert(answer, PrepareFailure)
     return msgspec.convert(answer, PreparedModel)
-
-
-def encode_step(name: str) -> bytes:
-    """The line by which a child says which step it begins, or that it is still at it."""
-    return msgspec.json.encode({"step": name}) + b"\n"

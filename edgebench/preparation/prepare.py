@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -43,9 +43,9 @@ from edgebench.preparation.preparation_messages import (
     PreparedModel,
     PrepareFailure,
     PrepareJob,
-    encode_step,
+    why_failed,
 )
-from edgebench.processes.parent_tie import tie_to_parent
+from edgebench.processes.child_job import run_job
 from edgebench.record import Work
 from edgebench.task import RANGE_FIX, InputRange
 from edgebench.text.did_you_mean import did_you_mean
@@ -901,23 +901,10 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
 
 
 def main() -> int:
-    """Reads the job, answers on stdout; whatever libraries print goes to stderr."""
-    tie_to_parent(sys.argv[1:])
-    with os.fdopen(os.dup(1), "wb", buffering=0) as out:
-        os.dup2(2, 1)
-        answer: PreparedModel | PrepareFailure
-        try:
-            job = msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob)
-            answer = prepare(job, lambda step: out.write(encode_step(step)))
-        except EdgebenchError as error:
-            cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
-            kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
-            answer = PrepareFailure(error=error.message, fix=error.fix, kind=kind)
-        except MemoryError:
-            answer = PrepareFailure(error="it ran out of memory")
-        except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
-            answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
-        out.write(msgspec.json.encode(answer) + b"\n")
+    """Reads the job, answers on stdout. Returns the exit code."""
+    answer = run_job(
+        PrepareJob, prepare, lambda error: PrepareFailure(**why_failed(error)._asdict())
+    )
     return 1 if isinstance(answer, PrepareFailure) else 0
 
 

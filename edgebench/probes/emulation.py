@@ -48,9 +48,9 @@ def detect(machine: Machine, process: Process) -> Emulation:
         return Emulation(own, known, True, words.ROSETTA)
     narrow = known is not None and own.startswith(_NARROW.get(known, ()))
     if known is not None and own != known and not narrow:
-        return Emulation(own, known, True, words.emulated(known, own))
+        return Emulation(own, known, True, words.emulated(kernel=known, process=own))
     if narrow or (process.bits == 32 and own in _NARROW):
-        return Emulation(own, known, False, words.narrow_process(known or own))
+        return Emulation(own, known, False, words.narrow_process(kernel=known or own))
     return Emulation(own, known, False, "")
 
 

@@ -1,4 +1,4 @@
-"""Reads the memory of this process. It runs in the worker, so it imports next to nothing."""
+"""Reads the memory of this process, and what is left for others. It runs in the worker, so it imports next to nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgebench.probes.proc_files import LIVE, fields, read
+from edgebench.probes.cgroup import levels
+from edgebench.probes.proc_files import LIVE, fields, read, read_int
+
+_NO_LIMIT = 1 << 60  # cgroup v1 writes "no limit" as the largest multiple of the page size
 
 
 def peak_rss(root: Path = LIVE, platform: str = sys.platform) -> tuple[int | None, str]:
@@ -48,6 +51,31 @@ def resident_together(pids: Sequence[int], root: Path = LIVE) -> int | None:
     where it tells nothing of one of them."""
     found = [_proportional(root / "proc" / str(pid)) for pid in pids]
     return None if None in found else sum(size for size in found if size is not None)
+
+
+def available_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | None:
+    """Memory in bytes that further processes may take: MemAvailable, or what the control groups of this process leave
+    where that is less; None: the system does not tell. Pages of files that the kernel can drop are available."""
+    if platform == "darwin":
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    found = [_left_by(group) for group in levels(root, "memory")]
+    found.append(_as_bytes(_kib(fields(read(root / "proc/meminfo")).get("MemAvailable"))))
+    return min((size for size in found if size is not None), default=None)
+
+
+def _left_by(group: Path) -> int | None:
+    """What the limit of a control group leaves; None: it has none."""
+    for limit_file, used_file, droppable in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, used = read_int(group / limit_file), read_int(group / used_file)
+        if limit is not None and used is not None and limit < _NO_LIMIT:
+            dropped = fields(read(group / "memory.stat"), " ").get(droppable, "0")
+            return max(0, limit - used + (int(dropped) if dropped.isdecimal() else 0))
+    return None
 
 
 def _proportional(folder: Path) -> int | None:

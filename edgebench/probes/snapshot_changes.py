@@ -58,24 +58,24 @@ def _event_check(kind: str, before: Mapping[str, int], after: Mapping[str, int])
         amount = ", ".join(f"{bits:#x}" for bits in raised.values())
     else:
         raised = {n: after[n] - count for n, count in before.items() if after.get(n, 0) > count}
-        amount = words.times(sum(raised.values()))
+        amount = words.times(count=sum(raised.values()))
     if raised:
         where = next(iter(raised))
-        return _row(kind, "invalid", words.event(meaning, amount, where), fix)
+        return _row(kind, "invalid", words.event(meaning=meaning, amount=amount, where=where), fix)
     lost = [name for name in before if name not in after]
     if lost:
-        return _row(kind, "unknown", words.lost(lost[0]))
+        return _row(kind, "unknown", words.lost(name=lost[0]))
     if kind not in FLAGS:
         back = [name for name, count in before.items() if after[name] < count]
         if back:
-            return _row(kind, "unknown", words.reset(back[0]))
+            return _row(kind, "unknown", words.reset(name=back[0]))
     return _row(kind, "ok", words.NO_EVENT)
 
 
 def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> StateCheck:
     """Whether governor, clocks, power mode and charger are as before (`Snapshot.modes`)."""
     changed = [
-        words.setting_changed(name, setting, after[name])
+        words.setting_changed(name=name, before=setting, after=after[name])
         for name, setting in before.items()
         if name in after and after[name] != setting
     ]
@@ -84,7 +84,7 @@ def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> State
         return _row("settings_changed", "invalid", evidence, words.KEEP_SETTINGS)
     lost = [name for name in before if name not in after]
     if lost:
-        return _row("settings_changed", "unknown", words.lost(lost[0]))
+        return _row("settings_changed", "unknown", words.lost(name=lost[0]))
     return _row("settings_changed", "ok", words.SAME_SETTINGS)
 
 
@@ -97,7 +97,9 @@ def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> 
     was = {check.name: check for check in before if check.level != "unknown"}
     names = SETTINGS - {_COOLED_CHECK} if cooled([*before, *after]) else SETTINGS
     changed = [
-        words.setting_changed(check.name, was[check.name].evidence, check.evidence)
+        words.setting_changed(
+            name=check.name, before=was[check.name].evidence, after=check.evidence
+        )
         for check in after
         if check.name in names
         and check.level != "unknown"
@@ -113,16 +115,16 @@ def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
     if before.stolen_ticks is None or before.wanted_ticks is None:
         return None
     if after.stolen_ticks is None or after.wanted_ticks is None:
-        return _row("steal", "unknown", words.lost("/proc/stat"))
+        return _row("steal", "unknown", words.lost(name="/proc/stat"))
     stolen = after.stolen_ticks - before.stolen_ticks
     wanted_ticks = after.wanted_ticks - before.wanted_ticks
     if stolen < 0 or wanted_ticks < stolen:
-        return _row("steal", "unknown", words.backwards("/proc/stat"))
+        return _row("steal", "unknown", words.backwards(name="/proc/stat"))
     share = stolen / wanted_ticks if wanted_ticks else 0.0
     # One tick is what rounding alone can show.
     level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
     fix = words.DEDICATED_CORES if level != "ok" else ""
-    return _row("steal", level, words.stolen(share), fix)
+    return _row("steal", level, words.stolen(share=share), fix)
 
 
 def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
@@ -130,7 +132,7 @@ def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         "swap",
         before.swapped_pages,
         after.swapped_pages,
-        lambda pages: (pages > 0, words.swapped(pages)),
+        lambda pages: (pages > 0, words.swapped(pages=pages)),
         words.FREE_MEMORY_OR_SMALLER,
     )
 
@@ -143,7 +145,7 @@ def _stall_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         after.cpu_stall_us,
         lambda us: (
             us > STALL_LIMIT * interval_us,
-            words.waited_for_cpu_meanwhile(min(1.0, us / interval_us)),
+            words.waited_for_cpu_meanwhile(share=min(1.0, us / interval_us)),
         ),
         words.FEWER_THREADS,
     )

@@ -105,7 +105,9 @@ def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:
 def cooling(devices: Sequence[tuple[str, Path]]) -> str | None:
     """Names the cooling devices that slow a processor down now; a state below 0 (an idle intel_powerclamp) is none."""
     states = [(name, proc_files.read_int(path)) for name, path in devices]
-    slowed = [words.slowed_to(name, state) for name, state in states if state and state > 0]
+    slowed = [
+        words.slowed_to(name=name, state=state) for name, state in states if state and state > 0
+    ]
     if slowed:
         return "; ".join(slowed[:3])
     return "" if any(state is not None for _, state in states) else None
@@ -134,4 +136,4 @@ def _pi(machine: Machine, mask: int) -> str | None:
     bits = pi_bits((machine.run(["vcgencmd", "get_throttled"]) or "").strip())
     if bits is None:
         return None
-    return words.pi_flags_meanwhile(bits) if bits & mask else ""
+    return words.pi_flags_meanwhile(bits=bits) if bits & mask else ""

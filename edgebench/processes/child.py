@@ -236,6 +236,10 @@ class Child:
             return reason("killed.hung_up", wait_s=END_TIMEOUT_S, phase=self.phase)
         return self._cause_of_death(self.phase)
 
+    def why_ended(self, phase: str) -> Reason | None:
+        """Why it has ended by itself in a phase that it did not tell of; None: it runs, or stands still."""
+        return None if self.alive else self._cause_of_death(phase)
+
     def _cause_of_death(self, phase: str) -> Reason:
         code = self._process.returncode
         if code == -signal.SIGKILL:

@@ -7,6 +7,7 @@ again: what a small device does with weights that are mapped.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -44,6 +45,37 @@ class MemoryGroup:
         counts = dict(line.split(maxsplit=1) for line in events.splitlines() if " " in line)
         count = counts.get("oom_kill", "0")
         return int(count) if count.isdecimal() else 0
+
+
+def lift_limit(folder: Path) -> None:
+    """Lets a group hold what it likes, for what its process does once it was measured."""
+    names = ("memory.memsw.limit_in_bytes", "memory.limit_in_bytes", "memory.max")
+    for file in (folder / name for name in names):
+        if file.exists():
+            with contextlib.suppress(OSError):
+                file.write_text("max" if file.name == "memory.max" else "-1")
+
+
+def drop_from_page_cache(model: Path) -> None:
+    """Has the kernel forget the pages of a model's files: of a folder, or of a file and those beside it that are named
+    after it. A page that is held already counts for whoever read it first, and a group would have it for nothing. Pages
+    that another process maps stay. A system without such a call has no such groups either."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    if model.is_dir():
+        files = [path for path in model.rglob("*") if path.is_file()]
+    else:
+        files = [
+            path for path in model.parent.glob(f"{glob.escape(model.stem)}*") if path.is_file()
+        ]
+    for path in files:
+        with contextlib.suppress(OSError):
+            opened = os.open(path, os.O_RDONLY)
+            try:
+                os.fdatasync(opened)  # what is not written yet is kept
+                os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(opened)
 
 
 @contextlib.contextmanager

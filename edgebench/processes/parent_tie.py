@@ -60,9 +60,9 @@ def be_first_to_go() -> None:
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """Limits what this process may allocate from now on; None: no limit."""
-    if limit_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes,) * 2)
+    """Limits what this process may allocate from now on; None: as much as it might before any limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if limit_bytes is None else limit_bytes, most))
 
 
 def tie_to_parent(words: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from edgebench.record import RateSearch, Reason
 from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
-from edgebench.units import format_bytes, format_ns, format_rate, format_times
+from edgebench.units import format_bytes, format_ns, format_rate, format_si, format_times
 from edgebench.words import unknown_words
 
 _SHOWN = 3
@@ -166,17 +166,21 @@ def _company(part: Company) -> list[str]:
     memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
     beside = ", ".join(dict.fromkeys(part.companions))
     times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
-    contested = f"; contested: {part.contested}" if part.contested else ""
+    causes = " and ".join(cause.message for cause in part.contested)
+    contested = f"; contested: {causes}" if causes else ""
     line = f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}{contested}"
     return [line, *part.notes]
 
 
 def _loadgen(part: LoadGen) -> str:
-    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.003x ours), p99 5.3 ms (0.998x ours); it adds 4 us to a query`"""
+    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.013x ours, 1.001x of the same queries), p99 5.3 ms`"""
     words = []
     for name in ("p90", "p99"):
         value, ratio = getattr(part, f"{name}_ns"), getattr(part, f"{name}_ratio")
-        times = "" if ratio is None else f" ({ratio:.3f}x ours)"
+        same = getattr(part, f"{name}_same_ratio")
+        compared = [] if ratio is None else [f"{ratio:.3f}x ours"]
+        compared += [] if same is None else [f"{same:.3f}x of the same queries"]
+        times = f" ({', '.join(compared)})" if compared else ""
         words += [] if value is None else [f"{name} {format_ns(value)}{times}"]
     if part.throughput_ratio is not None and part.throughput_per_s is not None:
         rate = format_rate(part.throughput_per_s)
@@ -211,8 +215,22 @@ def _worst(part: WorstCase) -> str:
     times = "" if part.amplification is None else f", {format_times(part.amplification)} the median"
     words = f"slowest of {part.tried} inputs: {format_ns(part.worst_ns)}{times} item's {format_ns(part.median_ns)}"
     answer = "" if part.run_share is None else f"; the answer is {1 - part.run_share:.0%} of it"
+    if part.tokens is not None:
+        answer = f"; an answer of {part.tokens} tokens, the median item's of {part.median_tokens}"
     failed = f"; {part.failed} failed: {part.failure}" if part.failed else ""
-    return f"{words} ({part.kind}, seed {part.seed}{answer}){failed}"
+    return f"{words} ({part.kind}, seed {part.seed}{answer}){_most_energy(part)}{failed}"
+
+
+def _most_energy(part: WorstCase) -> str:
+    """`; by energy 41 mJ +- 1 mJ, 1.3x the median item's (tiny numbers, seed 71)`"""
+    if part.energy_j is None:
+        return ""
+    error_j = part.energy_uncertainty_j
+    about = "" if error_j is None else f" +- {format_si(error_j, 'J')}"
+    ratio = part.energy_amplification
+    times = "" if ratio is None else f", {format_times(ratio)} the median item's"
+    joules = format_si(part.energy_j, "J")
+    return f"; by energy {joules}{about}{times} ({part.energy_kind}, seed {part.energy_seed})"
 
 
 def _stream(part: Stream) -> str:

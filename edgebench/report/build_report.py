@@ -16,6 +16,7 @@ from edgebench.explain.stored_rows import profiled_rows
 from edgebench.record import OperatorProfile, Record
 from edgebench.render import table_wording
 from edgebench.report import reproduce_command, row_facts
+from edgebench.report.budget_curves import budget_curves_of
 from edgebench.report.chart_samples import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.decoder_rows import decoders_of
 from edgebench.report.environments import Places
@@ -105,6 +106,7 @@ def build_report(
         decoders=decoders_of(table, [index for group in groups for index in group.rows]),
         scalings=scalings_of(table, answers),
         rate_curves=curves_of(table.rows, names),
+        budget_curves=budget_curves_of(table.rows),
         explanations=[*explanations, *profiled_rows(table.rows, profiles)],
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],

@@ -8,7 +8,7 @@ of result files enter as data, titles and scale domains only: never as field nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgebench.analysis.table_types import Demand
 from edgebench.report.theme import SHAPES
@@ -76,7 +76,18 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
     specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in X_FIELDS for y in Y_FIELDS}
-    for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit, rates):
+    for chart in (
+        ecdf,
+        histogram,
+        series,
+        memory,
+        energy,
+        roofline,
+        scaling,
+        cost_fit,
+        rates,
+        budgets,
+    ):
         specs[chart.__name__] = chart()
     return specs
 
@@ -98,31 +109,67 @@ def _only(field: str, *values: str) -> list[Spec]:
     return [{"filter": {"field": field, "oneOf": list(values)}}]
 
 
+class _Axes(NamedTuple):
+    """The encodings that all layers of the trade-off share."""
+
+    x: Spec
+    y: Spec
+    color: Spec
+    shape: Spec
+
+
 def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     """Rows by two objectives, with intervals, the front line, and what is struck."""
     at, x_low, x_high = X_FIELDS[x]
     up, y_low, y_high = Y_FIELDS[y]
-    x_axis = _number(at, title=slot("x_title"), scale=slot("x_scale"))
-    y_axis = _number(up, title=slot("y_title"), scale=slot("y_scale"))
+    axes = _axes(at, up)
+    points = _ranked(axes)
+    spans = [_span(at, up, x_low, x_high, "x", axes.x, axes.y, axes.color)]
+    if y_low:
+        spans.append(_span(at, up, y_low, y_high, "y", axes.x, axes.y, axes.color))
+    floors = _floors(axes.y) if y == "quality" else []
+    words = (
+        _placed() if interactive else [_words(side, axes.x, axes.y) for side in ("left", "right")]
+    )
+    spec = _chart(
+        "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
+        "best known values. The table below holds every number.",
+        layer=[*floors, _front_lines(axes), *spans, _struck(axes), points, *words],
+    )
+    if interactive:
+        points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
+        spec["params"] = [{"name": "focus", "value": -1}]
+        spec["layer"].append(_focus_ring(axes))
+    return spec
+
+
+def _axes(at: str, up: str) -> _Axes:
     legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
-    color = _name(
-        "color",
-        title=slot("color_title"),
-        scale={"domain": slot("color_domain"), "range": slot("color_range")},
-        legend={**legend, "values": slot("color_shown")},
+    return _Axes(
+        x=_number(at, title=slot("x_title"), scale=slot("x_scale")),
+        y=_number(up, title=slot("y_title"), scale=slot("y_scale")),
+        color=_name(
+            "color",
+            title=slot("color_title"),
+            scale={"domain": slot("color_domain"), "range": slot("color_range")},
+            legend={**legend, "values": slot("color_shown")},
+        ),
+        shape=_name(
+            "precision",
+            title="precision",
+            scale={"domain": slot("shape_domain"), "range": SHAPES},
+            legend={
+                **legend,
+                "values": slot("shape_shown"),
+                "symbolFillColor": slot("soft"),
+                "symbolStrokeColor": slot("soft"),
+            },
+        ),
     )
-    shape = _name(
-        "precision",
-        title="precision",
-        scale={"domain": slot("shape_domain"), "range": SHAPES},
-        legend={
-            **legend,
-            "values": slot("shape_shown"),
-            "symbolFillColor": slot("soft"),
-            "symbolStrokeColor": slot("soft"),
-        },
-    )
-    points = {
+
+
+def _ranked(axes: _Axes) -> Spec:
+    return {
         "name": "ranked",
         "data": {"name": "points"},
         "transform": _only("front", "yes", "no", "undecided"),
@@ -134,61 +181,54 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
             "cursor": "pointer",
         },
         "encoding": {
-            "x": x_axis,
-            "y": y_axis,
-            "color": color,
-            "shape": shape,
+            "x": axes.x,
+            "y": axes.y,
+            "color": axes.color,
+            "shape": axes.shape,
             "opacity": {
                 "condition": {"test": {"field": "on_front", "equal": True}, "value": 1},
                 "value": 0.4,
             },
         },
     }
-    struck = {
+
+
+def _struck(axes: _Axes) -> Spec:
+    return {
         "name": "struck",
         "data": {"name": "points"},
         "transform": _only("front", "struck"),
         "mark": {"type": "point", "filled": False, "size": 110, "strokeWidth": 1.8, "cursor": "pointer",
                  "strokeJoin": "round", "opacity": 1, "fill": "transparent",
                  "tooltip": {"content": "data"}},  # else a layer without a selection feels no pointer
-        "encoding": {"x": x_axis, "y": y_axis, "color": color, "shape": shape},
+        "encoding": {"x": axes.x, "y": axes.y, "color": axes.color, "shape": axes.shape},
     }  # fmt: skip
-    lines = {
+
+
+def _front_lines(axes: _Axes) -> Spec:
+    return {
         "data": {"name": "lines"},
         "mark": {"type": "line", "strokeWidth": 1.5, "strokeDash": [5, 4], "color": slot("soft"),
                  "opacity": 0.9},
         "encoding": {
-            "x": {**x_axis, "field": "x"},
-            "y": {**y_axis, "field": "y"},
+            "x": {**axes.x, "field": "x"},
+            "y": {**axes.y, "field": "y"},
             "detail": {"field": "device"},
             "order": {"field": "order", "type": "quantitative"},
         },
     }  # fmt: skip
-    ring = {
+
+
+def _focus_ring(axes: _Axes) -> Spec:
+    """Around the row that the page's table points at."""
+    return {
         "name": "focus",
         "data": {"name": "points"},
         "transform": [{"filter": "datum.row === focus"}],
         "mark": {"type": "point", "shape": "circle", "filled": False, "size": 460,
                  "strokeWidth": 2.5, "color": slot("accent")},
-        "encoding": {"x": x_axis, "y": y_axis},
+        "encoding": {"x": axes.x, "y": axes.y},
     }  # fmt: skip
-    spans = [_span(at, up, x_low, x_high, "x", x_axis, y_axis, color)]
-    if y_low:
-        spans.append(_span(at, up, y_low, y_high, "y", x_axis, y_axis, color))
-    floors = _floors(y_axis) if y == "quality" else []
-    words = (
-        _placed() if interactive else [_words(side, x_axis, y_axis) for side in ("left", "right")]
-    )
-    spec = _chart(
-        "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
-        "best known values. The table below holds every number.",
-        layer=[*floors, lines, *spans, struck, points, *words],
-    )
-    if interactive:
-        points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
-        spec["params"] = [{"name": "focus", "value": -1}]
-        spec["layer"].append(ring)
-    return spec
 
 
 def _floors(y_axis: Spec) -> list[Spec]:
@@ -564,6 +604,45 @@ def rates() -> Spec:
                 "encoding": {"x": x, "y": ms},
             },
         ],
+    )  # fmt: skip
+
+
+def budgets() -> Spec:
+    """Speed against a budget of memory, what was read from storage beside it, and the budgets that nothing fits into."""
+    x = _number("budget_mib", title="memory budget (MiB)", scale=slot("x_scale"))
+    ms = _number("ms", title=slot("y_title"), scale=slot("y_scale"))
+    read = _number("read_mib", title=slot("read_title"), axis={"orient": "right"})
+    of_budgets = {"data": {"name": "budgets"}}
+    return _chart(
+        "Speed against the memory that the process was held to; bars are what it read from storage meanwhile. "
+        "The table holds every number.",
+        layer=[
+            {
+                **of_budgets,
+                "mark": {"type": "bar", "width": 14, "color": slot("soft"), "opacity": 0.35},
+                "encoding": {"x": x, "y": read},
+            },
+            {
+                "layer": [
+                    {
+                        "data": {"name": "misfits"},
+                        "mark": {"type": "rule", "strokeDash": [6, 4], "color": slot("bad")},
+                        "encoding": {"x": x},
+                    },
+                    {
+                        **of_budgets,
+                        "mark": {"type": "line", "strokeWidth": 2, "color": slot("accent")},
+                        "encoding": {"x": x, "y": ms},
+                    },
+                    {
+                        **of_budgets,
+                        "mark": {"type": "point", "filled": True, "size": 80, "color": slot("accent")},
+                        "encoding": {"x": x, "y": ms},
+                    },
+                ]
+            },
+        ],
+        resolve={"scale": {"y": "independent"}},
     )  # fmt: skip
 
 

@@ -17,14 +17,22 @@ from typing import Any
 import msgspec
 
 from edgebench.render.deploy_line import tie_words
-from edgebench.report import charts, decoder_html, explain_html, rate_curves, theme, vegalite
+from edgebench.report import (
+    budget_curves,
+    charts,
+    decoder_html,
+    explain_html,
+    rate_curves,
+    theme,
+    vegalite,
+)
 from edgebench.report.html_escape import esc, list_html, table_html
 from edgebench.report.page_rows import because, demanded, figure_html, unsupported
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
 from edgebench.units import format_probability
 
 _SCRIPTS = (
-    "data.js", "charts.js", "labels.js", "scalings.js", "rates.js", "table.js", "record.js", "main.js"
+    "data.js", "charts.js", "labels.js", "scalings.js", "rates.js", "budgets.js", "table.js", "record.js", "main.js"
 )  # fmt: skip
 _CARDS = 12  # decisions shown as cards, about
 _MATRIX_FROM = 5  # decisions that stand in a matrix as well
@@ -46,8 +54,11 @@ def render(report: Report) -> str:
         "decisions": _decisions(report),
         "further_links": decoder_html.links(report)
         + rate_curves.links(report)
+        + budget_curves.links(report)
         + explain_html.links(report),
-        "decoders": decoder_html.sections(report) + rate_curves.section(report),
+        "decoders": decoder_html.sections(report)
+        + rate_curves.section(report)
+        + budget_curves.section(report),
         "explained": explain_html.section(report),
         "environment": _environment(report),
         "environment_gist": esc(_environment_gist(report)),

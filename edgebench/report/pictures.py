@@ -12,7 +12,7 @@ from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
 from edgebench.report.report_groups import YS
-from edgebench.report.report_model import Group, RateCurve, Report, ReportRow
+from edgebench.report.report_model import BudgetCurve, Group, RateCurve, Report, ReportRow
 from edgebench.scaling.scaling_rows import ScalingGroup
 
 _INDEPENDENT = {
@@ -57,6 +57,7 @@ def picture(report: Report) -> Spec:
             *(_line(report, group) for group in groups),
             *(_scaling(report, group) for group in report.scalings),
             *(_rates(curve) for curve in report.rate_curves),
+            *(_budgets(curve) for curve in report.budget_curves),
         ],
         "spacing": 34,
         "resolve": _INDEPENDENT,
@@ -297,6 +298,24 @@ def _rates(curve: RateCurve) -> Spec:
         width=_WIDTHS[0] + _WIDTHS[1],
         x_scale=charts.scale_of([p.rate_per_s for p in curve.points], _SPREAD, padding=16),
         y_scale=charts.scale_of([curve.bound_ms, *times], _SPREAD, padding=16),
+    )
+    return {**drawn, "title": {"text": curve.name, "subtitle": [curve.words]}}
+
+
+def _budgets(curve: BudgetCurve) -> Spec:
+    """Speed against the memory that a process was held to."""
+    fitting = [point for point in curve.points if point.ms is not None]
+    drawn = _fill_template(
+        charts.budgets(),
+        {
+            "budgets": [msgspec.to_builtins(point) for point in fitting],
+            "misfits": [msgspec.to_builtins(p) for p in curve.points if p.ms is None],
+        },
+        width=_WIDTHS[0] + _WIDTHS[1],
+        x_scale=charts.scale_of([p.budget_mib for p in curve.points], 4, padding=16),
+        y_scale=charts.scale_of([p.ms for p in fitting if p.ms is not None], _SPREAD, padding=16),
+        y_title=curve.y_title,
+        read_title=f"read from storage a {curve.unit} (MiB)",
     )
     return {**drawn, "title": {"text": curve.name, "subtitle": [curve.words]}}
 

@@ -227,6 +227,27 @@ class RateCurve(Part, frozen=True, kw_only=True):
     points: list[RatePoint]  # rates ascending
 
 
+class BudgetPoint(Part, frozen=True, kw_only=True):
+    """One budget of memory, and how fast a deployment is within it."""
+
+    budget: str  # as it was asked for
+    budget_mib: float
+    ms: float | None  # a token, or an inference; None: it does not fit
+    read_mib: float | None  # from storage, for a token or an inference
+    faults: float | None  # pages that had to come from storage, likewise
+    why: str  # it does not fit; "": it does
+
+
+class BudgetCurve(Part, frozen=True, kw_only=True):
+    """Speed against the memory that a process was held to, of rows that differ in nothing else."""
+
+    name: str
+    unit: str  # what `ms`, `read_mib` and `faults` are of: "token", "inference"
+    y_title: str
+    words: str
+    points: list[BudgetPoint]  # budgets ascending
+
+
 class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.report/1"] = REPORT_SCHEMA
     title: str
@@ -248,6 +269,7 @@ class Report(Part, frozen=True, kw_only=True):
     scalings: list[ScalingGroup] = []
     scaling_names: list[str] = []
     rate_curves: list[RateCurve] = []
+    budget_curves: list[BudgetCurve] = []
     explanations: list[Explanation] = []
     notes: list[str] = []
     details_left_out: str = ""

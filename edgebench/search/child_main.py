@@ -1,40 +1,26 @@
-"""Runs a child of a search: it reads a job from stdin and writes steps and an answer to stdout."""
+"""Runs a child of a search, and says in one line what it failed of."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
-from edgebench.preparation.preparation_messages import encode_step
-from edgebench.processes.parent_tie import tie_to_parent
+from edgebench.processes.child_job import Job, Say, run_job
 from edgebench.search.search_messages import ChildFailure
 
-Job = TypeVar("Job", bound=msgspec.Struct)
+
+def answer_job(kind: type[Job], work: Callable[[Job, Say], msgspec.Struct]) -> int:
+    """Does the job that stands on stdin, and answers on stdout. Returns the exit code."""
+    return 1 if isinstance(run_job(kind, work, _failure), ChildFailure) else 0
 
 
-def answer_job(
-    kind: type[Job], work: Callable[[Job, Callable[[str], object]], msgspec.Struct]
-) -> int:
-    """Reads the job, answers on stdout; whatever libraries print goes to stderr. Returns the exit code."""
-    tie_to_parent(sys.argv[1:])
-    with os.fdopen(os.dup(1), "wb", buffering=0) as out:
-        os.dup2(2, 1)
-        answer: msgspec.Struct
-        try:
-            job = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
-            answer = work(job, lambda step: out.write(encode_step(step)))
-        except EdgebenchError as error:
-            usage = isinstance(error, UsageError | UnsupportedError)
-            answer = ChildFailure(error=error.message, fix=error.fix, usage=usage)
-        except MemoryError:
-            answer = ChildFailure(error="the search ran out of memory", fix="close other programs")
-        except Exception as error:  # noqa: BLE001 - whatever a library raises becomes one line
-            first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-            answer = ChildFailure(error=f"{type(error).__name__}: {first}")
-        out.write(msgspec.json.encode(answer) + b"\n")
-    return 1 if isinstance(answer, ChildFailure) else 0
+def _failure(error: Exception) -> ChildFailure:
+    if isinstance(error, EdgebenchError):
+        usage = isinstance(error, UsageError | UnsupportedError)
+        return ChildFailure(error=error.message, fix=error.fix, usage=usage)
+    if isinstance(error, MemoryError):
+        return ChildFailure(error="the search ran out of memory", fix="close other programs")
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ChildFailure(error=f"{type(error).__name__}: {first}")

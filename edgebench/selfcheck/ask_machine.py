@@ -101,7 +101,7 @@ def _ask_backend(findings: Findings, backend: Backend, state: Ready, pytest: boo
     claim = _claim_here(backend)
     others = (each for each in _claims_of(backend.name) if each != claim)
     findings.answers += [_absent(each, "another device than this machine's") for each in others]
-    if state.builds_only:
+    if state.builds_only or state.runs_only:
         findings.answers.append(_absent(claim, state.note))
     elif not pytest:
         why = "the contract kit needs pytest (pip install 'edgebench[test]')"
@@ -115,9 +115,9 @@ def _claim_here(backend: Backend) -> str:
     """The claim that a backend's answers hold, by the device that it computes on."""
     if backend.name != "mlx":
         return f"backend.{backend.name}"
-    if sys.platform == "darwin":
-        return "backend.mlx.metal"
-    return "backend.mlx.cuda" if _mlx_device() == "gpu" else "backend.mlx"
+    if _mlx_device() != "gpu":
+        return "backend.mlx"
+    return "backend.mlx.metal" if sys.platform == "darwin" else "backend.mlx.cuda"
 
 
 def _mlx_device() -> str:

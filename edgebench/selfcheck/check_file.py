@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,10 +66,3 @@ def read_folder(folder: Path) -> list[CheckFile]:
 def kept_facts(facts: dict[str, Any]) -> dict[str, Any]:
     """Those facts of a machine that a file keeps."""
     return {name: facts[name] for name in KEPT_FACTS if facts.get(name) not in (None, "")}
-
-
-def scrubbed(text: str, secrets: Sequence[tuple[str, str]]) -> str:
-    """The text with each secret replaced by what stands for it; longer ones first, since one may hold another."""
-    for secret, stand_in in sorted(secrets, key=lambda pair: -len(pair[0])):
-        text = text.replace(secret, stand_in)
-    return text

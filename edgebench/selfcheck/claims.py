@@ -32,6 +32,7 @@ BACKENDS = (
     _backend("litert", "LiteRT on a CPU"),
     _backend("ncnn", "ncnn on a CPU"),
     _backend("mlx", "MLX, its CPU build"),
+    _backend("executorch", "ExecuTorch on a CPU"),
     _backend("llama_cpp", "llama.cpp on a CPU"),
     _backend("ort_genai", "ONNX Runtime GenAI on a CPU"),
     _backend("openvino_genai", "OpenVINO GenAI on a CPU"),

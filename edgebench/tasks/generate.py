@@ -129,6 +129,10 @@ class Generate(GenerationTask):
         return self.vocabulary.ends
 
     @property
+    def ends_of_text(self) -> frozenset[int]:
+        return self.vocabulary.ends
+
+    @property
     def temperature(self) -> float:
         return float(self.context.options.get("temperature", 0.0))
 

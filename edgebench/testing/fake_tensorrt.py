@@ -209,7 +209,9 @@ class INetworkDefinition(_NoConstructor):
     def num_layers(self) -> int:
         return 0 if self._model is None else len(self._model.graph.node)
 
-    def get_input(self, index: int) -> ITensor:
+    def get_input(self, index: int) -> ITensor | None:
+        if not 0 <= index < self.num_inputs:
+            return None
         tensor: ITensor = ITensor._made()
         value = self._inputs()[index]
         tensor.name = value.name
@@ -217,7 +219,9 @@ class INetworkDefinition(_NoConstructor):
         tensor.shape = Dims([d.dim_value if d.HasField("dim_value") else -1 for d in sizes])
         return tensor
 
-    def get_layer(self, index: int) -> ILayer:
+    def get_layer(self, index: int) -> ILayer | None:
+        if not 0 <= index < self.num_layers:
+            return None
         layer: ILayer = ILayer._made()
         node = self._model.graph.node[index]
         layer.name, layer._op = node.name or f"{node.op_type}_{index}", node.op_type
@@ -306,11 +310,15 @@ class IOptimizationProfile(_NoConstructor):
     _shapes: dict[str, tuple[Dims, Dims, Dims]]
 
     def set_shape(self, input: str, min: Dims, opt: Dims, max: Dims) -> None:
-        if not all(isinstance(dims, Dims) for dims in (min, opt, max)):
-            raise TypeError("set_shape(): incompatible function arguments")
-        if any(not a <= b <= c for a, b, c in zip(min, opt, max, strict=True)):
-            raise ValueError("the shapes of a profile must grow")
-        self._shapes[input] = (min, opt, max)
+        """Judges nothing, as the library does: a profile is refused where it is added."""
+        self._shapes[input] = (Dims(min), Dims(opt), Dims(max))
+
+    def _grows(self) -> bool:
+        return all(
+            len(least) == len(usual) == len(most)
+            and all(a <= b <= c for a, b, c in zip(least, usual, most, strict=True))
+            for least, usual, most in self._shapes.values()
+        )
 
 
 class ITimingCache(_NoConstructor):
@@ -358,7 +366,13 @@ class IBuilderConfig(_NoConstructor):
     def get_timing_cache(self) -> ITimingCache | None:
         return self._timings
 
+    @property
+    def num_optimization_profiles(self) -> int:
+        return len(self._profiles)
+
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
+        if not profile._grows():
+            return -1
         self._profiles.append(profile)
         return len(self._profiles) - 1
 
@@ -409,6 +423,9 @@ class Builder:
         shapes = config._profiles[0]._shapes if config._profiles else {}
         if set(open_inputs) != set(shapes):
             return self._refuse(f"no optimisation profile for {open_inputs}")
+        ranks = {tensor.name: len(tensor.shape) for tensor in _tensors_of(network)}
+        if any(len(dims) != ranks[name] for name, three in shapes.items() for dims in three):
+            return self._refuse("a profile's shapes have another rank than the input")
         if config.default_device_type == DeviceType.DLA and config.DLA_core >= self.num_DLA_cores:
             return self._refuse("no such DLA core")
         engine = {
@@ -439,7 +456,8 @@ def _flags_needed(model: Any) -> set[str]:
 
 
 def _tensors_of(network: INetworkDefinition) -> list[ITensor]:
-    return [network.get_input(index) for index in range(network.num_inputs)]
+    tensors = map(network.get_input, range(network.num_inputs))
+    return [tensor for tensor in tensors if tensor is not None]
 
 
 # --- running ------------------------------------------------------------------------------------

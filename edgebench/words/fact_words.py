@@ -31,13 +31,9 @@ NO_POWER_MODE = "no nvpmodel or platform_profile"
 NO_ARM_FEATURES = "sysctl gave no hw.optional.arm features"
 NO_CACHE_SIZES = "sysctl gave no cache sizes"
 
-# Of the kernel's counter of instructions.
-NOT_COUNTED_HERE = "edgebench counts instructions on Linux alone, on x86-64, Arm and RISC-V"
+# Of the kernel's counters of instructions and of cache misses.
 COUNTER_FORBIDDEN = (
     "the kernel allows no counter (kernel.perf_event_paranoid, or the container's rules)"
-)
-COUNTER_MISSING = (
-    "the processor, or the virtual machine, offers the kernel no counter of instructions"
 )
 COUNTER_UNREADABLE = "the kernel's counter cannot be read"
 COUNTED_IN_PART = "the kernel's counter was not counting all the time"
@@ -60,5 +56,22 @@ def not_in_sysctl(key: str) -> str:
     return f"sysctl gave no {key}"
 
 
-def counter_refused(error: str) -> str:
-    return f"the kernel refuses a counter of instructions: {error}"
+def not_counted_here(what: str) -> str:
+    return f"edgebench counts {what} on Linux alone, on x86-64, Arm and RISC-V"
+
+
+def counter_missing(what: str) -> str:
+    return f"the processor, or the virtual machine, offers the kernel no counter of {what}"
+
+
+def counter_refused(what: str, error: str) -> str:
+    return f"the kernel refuses a counter of {what}: {error}"
+
+
+def no_pressure(waited_for: str, problem: str) -> str:
+    return f"/proc/pressure/{waited_for}: {problem or 'not understood'}"
+
+
+def no_memory_traffic(mounted: bool) -> str:
+    why = "it counts no bytes here" if mounted else "not mounted"
+    return f"/sys/fs/resctrl/mon_data: {why}"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 # Of tables.
 RUNS_OF_ONE_DEVICE = (
-    "the table holds several runs of one device: a machine drifts between runs, and the intervals do not cover that "
-    "drift"
+    "the table holds several runs of one device (run1, run2 by their ids): a machine drifts between runs, and the "
+    "intervals do not cover that drift"
 )
 NO_ROUNDS = (
     "some results do not say in which rounds they were measured: their rows are compared as if they were independent, "

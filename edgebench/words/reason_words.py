@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from edgebench.files.number_bounds import Value
 from edgebench.record import Reason
-from edgebench.units import format_bytes, format_ns, format_rate
+from edgebench.units import format_bytes, format_ns, format_rate, format_si
 
 
 class Words(NamedTuple):
@@ -122,6 +122,10 @@ REASONS: dict[str, Words] = {
     "does_not_fit": Words(
         "does not fit into {budget_bytes:bytes} (held to by {by}): {detail}", "raise memory_budget"
     ),
+    "failed_within_budget": Words(
+        "failed where it may allocate {budget_bytes:bytes} ({by}: no control group could be made), which may be why: {detail}",
+        "raise memory_budget, or run as a user who may write control groups",
+    ),
     "device_stopped": Words(
         "the worker was stopped and continued (SIGSTOP) while it measured",
         "leave workers alone: no debugger, job control or CPU limiter that stops processes",
@@ -141,7 +145,52 @@ REASONS: dict[str, Words] = {
     "companion_failed": Words(
         "the companion {companion} does not run: {why}", "leave it out, or ask for less of it"
     ),
+    "companion_failed.died": Words(
+        "the companion {companion} ended while the model was measured: {why}",
+        "leave it out, or ask for less of it",
+    ),
+    "companion_does_not_fit": Words(
+        "the companion {companion} does not fit in memory: it needs {needs_bytes:bytes} ({needs}), "
+        "{left_bytes:bytes} are available",
+        "leave it out, or ask for less of it",
+    ),
+    "companion_does_not_fit.beside": Words(
+        "the model does not fit in memory beside {companions}: it needs {needs_bytes:bytes} (measured), "
+        "{left_bytes:bytes} are available",
+        "leave one out, or ask for less of it",
+    ),
     "companion_failed.to_start": Words("the companion {companion} does not run: {why}"),
+    # What a model and its companions fight for.
+    "contested_cores": Words("cores ({share:.0%} of what is added is a wait for one)"),
+    "contested_cores.pressure": Words(
+        "cores (some task waits for one {company:.0%} of the time, {alone:.0%} alone; {source})"
+    ),
+    "contested_caches": Words(
+        "caches and the memory behind them (a query takes {cpu_ratio:.2f}x the CPU time, and misses the last level of "
+        "caches {misses_ratio:.2f}x as often)"
+    ),
+    "contested_bandwidth": Words(
+        "the memory's bandwidth (the machine moves {company_per_s:bandwidth}, {alone_per_s:bandwidth} alone; a query takes "
+        "{cpu_ratio:.2f}x the CPU time)"
+    ),
+    "contested_core_time": Words(
+        "memory, caches or the clock (a query takes {cpu_ratio:.2f}x the CPU time; these are not told apart: {why})"
+    ),
+    "contested_core_time.no_misses": Words(
+        "the memory's bandwidth or the clock (a query takes {cpu_ratio:.2f}x the CPU time, and misses the last level of "
+        "caches {misses_ratio:.2f}x as often)"
+    ),
+    "contested_memory": Words(
+        "room in memory (some task waits for it {company:.0%} of the time, {alone:.0%} alone; {source})"
+    ),
+    "contested_memory.faults": Words(
+        "room in memory (a query reads {company:.2g} pages back from storage, {alone:.2g} alone)"
+    ),
+    "contested_io": Words(
+        "storage (some task waits for it {company:.0%} of the time, {alone:.0%} alone; {source})"
+    ),
+    "contested_unknown": Words("unknown: the system counts no waits"),
+    "contested_unknown.unexplained": Words("unknown: neither waits nor CPU time explain it"),
     "out_of_time.before": Words("there was no time before"),
     "out_of_time.model": Words("the budget ended while its model was made ready", "raise --budget"),
     "out_of_time.companion": Words(
@@ -345,6 +394,7 @@ _FORMATS: dict[str, Callable[[Any], str]] = {
     "bytes": format_bytes,
     "mib": lambda size: f"{size / 2**20:.0f} MiB",
     "rate": format_rate,
+    "bandwidth": lambda rate: format_si(rate, "B/s"),
     "note": lambda text: f" ({text})" if text else "",
     "after_comma": lambda text: f", {text}" if text else "",
     "after_colon": lambda text: f": {text}" if text else "",

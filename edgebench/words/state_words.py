@@ -1,4 +1,7 @@
-"""Words for checks of a machine's state: the evidence, what to do about it, and why a check tells nothing."""
+"""Words for checks of a machine's state: the evidence, what to do about it, and why a check tells nothing.
+
+What has a name in small letters takes data, by the names in its braces.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,10 @@ FREE_MEMORY = "free memory: end other programs"
 FREE_MEMORY_OR_SMALLER = "free memory: end other programs, or use a smaller model"
 DEDICATED_CORES = "use a dedicated machine or an instance type with dedicated cores"
 ONE_SESSION = "compare only runs made on this machine in one session, or use real hardware"
+waited_for_cpu = "tasks waited for a CPU {percent:.1f} % of the last 10 s".format
+load_per_cpu = "{load:.2f} per CPU in the last minute".format
+stolen_since_boot = "{share:.2%} of the CPU time wanted since boot".format
+quota_ran_out = "{periods} periods so far; watched in every replicate".format
 
 # Of virtual machines and emulated processes.
 HYPERVISOR_STEALS = "/proc/stat: a hypervisor has taken CPU time (steal)"
@@ -34,6 +41,10 @@ NO_CPU_FLAG = "no CPU flag hypervisor"
 NO_SIGN_EITHER_WAY = "there are no CPU flags, device tree or DMI strings to decide it"
 NO_VMM_ANSWER = "sysctl kern.hv_vmm_present gave no answer"
 ROSETTA = "sysctl.proc_translated: Rosetta translates this x86_64 process"
+virtual_machine = "virtual machine ({evidence})".format
+emulated = "the kernel is {kernel}, and this process is {process}: it is emulated".format
+narrow_process = "a 32-bit process on a {kernel} kernel".format
+use_native_python = "use a Python for {kernel}, or real hardware: times of an emulated processor are no one's".format
 
 # Of power.
 NO_LOW_POWER_MODE = "pmset -g does not report lowpowermode"
@@ -41,6 +52,10 @@ LOW_POWER_MODE_OFF = "sudo pmset -a lowpowermode 0"
 NO_BATTERY_ANSWER = "pmset -g batt gave no answer"
 NO_BATTERY_DISCHARGING = "no battery discharging"
 PLUG_IN = "plug in the charger"
+mode_untold = "declared {declared}; the machine tells none".format
+mode_unlike_declared = "{mode}, and devices.yaml declares {declared}".format
+mode_beside_declared = "{mode}, which cannot be told from the declared {declared}".format
+drawing_from = "drawing from {supply}".format
 
 # Of heat.
 NO_TEMPERATURE_ON_MACOS = "macOS reports no temperature without root"
@@ -64,6 +79,12 @@ COOL_GPU_OR_LOWER_CLOCK = "cool the GPU better, or lower its clock"
 RAISE_GPU_LIMIT = "raise the GPU's power limit, or lock its clock"
 STRONGER_SUPPLY = "use a stronger supply"
 SUPPLY_AND_COOLING = "use a stronger supply and cooling, then reboot to clear the flags"
+temperature_and_limit = "{sensor} {now_c:.1f} C, {kind} at {limit_c:.1f} C".format
+throttled_since_boot = "{events} events since boot; watched in every replicate".format
+none_slows = "none of {devices} cooling devices slows a processor".format
+slowed_to = "{name} is slowed down to state {state}".format
+fan_speed = "{name} {rpm} rpm".format
+fan_step = "{name} at step {step}".format
 
 # Of what happened between two looks.
 NO_EVENT = "no event"
@@ -73,6 +94,16 @@ SAME_SETTINGS = "governor, clocks and power mode as before"
 KEEP_SETTINGS = "keep governor, clocks, power mode and charger as they are during a run"
 COUNTER_LOST = "its counter could not be read again"
 COUNTER_BACKWARDS = "its counter went backwards"
+event = "{meaning}: {amount} ({where})".format
+times = "{count} times".format
+lost = "{name} could not be read again".format
+backwards = "{name} went backwards".format
+reset = "{name} went backwards: it was reset".format
+setting_changed = "{name}: {before} -> {after}".format
+stolen = "{share:.1%} of the CPU time wanted".format
+swapped = "{pages} pages swapped".format
+waited_for_cpu_meanwhile = "tasks waited for a CPU {share:.1%} of the time".format
+pi_flags_meanwhile = "get_throttled {bits:#x}".format
 
 
 class Event(NamedTuple):
@@ -106,26 +137,6 @@ EVENTS: Mapping[str, Event] = {
 }
 
 
-def waited_for_cpu(percent: float) -> str:
-    return f"tasks waited for a CPU {percent:.1f} % of the last 10 s"
-
-
-def waited_for_cpu_meanwhile(share: float) -> str:
-    return f"tasks waited for a CPU {share:.1%} of the time"
-
-
-def load_per_cpu(load: float) -> str:
-    return f"{load:.2f} per CPU in the last minute"
-
-
-def stolen_since_boot(share: float) -> str:
-    return f"{share:.2%} of the CPU time wanted since boot"
-
-
-def stolen(share: float) -> str:
-    return f"{share:.1%} of the CPU time wanted"
-
-
 def swapped_since_boot(pages: int, waited_percent: float | None) -> str:
     """`waited_percent`: how long tasks waited for memory lately; None: unknown."""
     if waited_percent is None:
@@ -135,51 +146,9 @@ def swapped_since_boot(pages: int, waited_percent: float | None) -> str:
     return f"{pages} pages swapped since boot; {now}"
 
 
-def swapped(pages: int) -> str:
-    return f"{pages} pages swapped"
-
-
-def quota_ran_out(periods: int) -> str:
-    return f"{periods} periods so far; watched in every replicate"
-
-
-def throttled_since_boot(events: int) -> str:
-    return f"{events} events since boot; watched in every replicate"
-
-
 def overcurrent_since_boot(counts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     return f"{listed} since boot; watched in every replicate"
-
-
-def virtual_machine(evidence: str) -> str:
-    return f"virtual machine ({evidence})"
-
-
-def use_native_python(kernel: str | None) -> str:
-    return (
-        f"use a Python for {kernel}, or real hardware: times of an emulated processor are no one's"
-    )
-
-
-def emulated(kernel: str, process: str) -> str:
-    return f"the kernel is {kernel}, and this process is {process}: it is emulated"
-
-
-def narrow_process(kernel: str) -> str:
-    return f"a 32-bit process on a {kernel} kernel"
-
-
-def mode_untold(declared: str) -> str:
-    return f"declared {declared}; the machine tells none"
-
-
-def mode_unlike_declared(mode: str, declared: str) -> str:
-    return f"{mode}, and devices.yaml declares {declared}"
-
-
-def mode_beside_declared(mode: str, declared: str) -> str:
-    return f"{mode}, which cannot be told from the declared {declared}"
 
 
 def set_power_mode(declared: str, profile: str | None) -> str:
@@ -192,34 +161,14 @@ def discharging(names: Sequence[str]) -> str:
     return f"{', '.join(names)} discharging"
 
 
-def drawing_from(supply: str) -> str:
-    return f"drawing from {supply}"
-
-
 def no_limit_known(temperature_c: float | None) -> str:
     read = "" if temperature_c is None else f"{temperature_c:.1f} C; "
     return f"{read}no sensor in /sys names its limit"
 
 
-def temperature_and_limit(sensor: str, now_c: float, kind: str, limit_c: float) -> str:
-    return f"{sensor} {now_c:.1f} C, {kind} at {limit_c:.1f} C"
-
-
-def none_slows(devices: int) -> str:
-    return f"none of {devices} cooling devices slows a processor"
-
-
-def slowed_to(name: str, state: int) -> str:
-    return f"{name} is slowed down to state {state}"
-
-
 def pi_flags(bits: int) -> str:
     when = "now" if bits & 0xF else "since boot"
     return f"{bits:#x}" + (f": under-voltage, capped or throttled {when}" if bits else "")
-
-
-def pi_flags_meanwhile(bits: int) -> str:
-    return f"get_throttled {bits:#x}"
 
 
 def pressure_level(level: int) -> str:
@@ -228,38 +177,6 @@ def pressure_level(level: int) -> str:
 
 def thermal_pressure(level: int) -> str:
     return f"thermal pressure {pressure_level(level)}"
-
-
-def fan_speed(name: str, rpm: int) -> str:
-    return f"{name} {rpm} rpm"
-
-
-def fan_step(name: str, step: int) -> str:
-    return f"{name} at step {step}"
-
-
-def event(meaning: str, amount: str, where: str) -> str:
-    return f"{meaning}: {amount} ({where})"
-
-
-def times(count: int) -> str:
-    return f"{count} times"
-
-
-def lost(name: str) -> str:
-    return f"{name} could not be read again"
-
-
-def backwards(name: str) -> str:
-    return f"{name} went backwards"
-
-
-def reset(name: str) -> str:
-    return f"{name} went backwards: it was reset"
-
-
-def setting_changed(name: str, before: str, after: str) -> str:
-    return f"{name}: {before} -> {after}"
 
 
 def and_more(count: int) -> str:

@@ -42,9 +42,13 @@ RATE_SOUGHT = "it was sought: see rate_search"
 PROCESS_OVER_BOUND = "p99 of a process is over the bound"
 UPPER_OVER_BOUND = "the upper confidence bound of p99 is over the bound"
 MEASURED_ALONE = "it was measured alone"
+NO_MISSES = "no counter of cache misses was read"
 FEW_BLOCKS = "too few blocks or queries"
 NO_WORST_CASE = "no slowest input was sought: --worst-case"
+NO_METER_READ = "no meter of energy read during the search"
+NO_ANSWER_TEXT = "its answer is no text"
 TIME_OF_0 = "a time of 0 was measured"
+QUERIES_NOT_KEPT = "our times of LoadGen's queries were not all kept"
 NO_LOADGEN = "LoadGen was not asked for: --loadgen"
 ONE_SHAPE = "it was measured at one shape: --shape-sequence"
 FEW_QUERIES = "too few queries or processes"
@@ -142,6 +146,10 @@ def reported(what: str, tool: str) -> str:
 
 def p99_needs(queries: int) -> str:
     return f"p99 needs {queries} queries"
+
+
+def search_too_short(needed_s: float) -> str:
+    return f"the meter needs windows so long that a search by energy takes {needed_s:.3g} s: --worst-case {needed_s:.3g}s"
 
 
 def not_of_loadgen(scenario: str) -> str:

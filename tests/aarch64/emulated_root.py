@@ -7,6 +7,7 @@ run through QEMU's user emulation, by the kernel's binfmt_misc. `python -m tests
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -19,11 +20,13 @@ from pathlib import Path
 
 from tests.aarch64 import python310
 from tests.aarch64.interpreters import ALL, DEBIAN, JETPACK_6, Interpreter
-from tests.ci.resolve_extras import without_addresses
+from tests.aarch64.processors import ARM, DOT_PRODUCTS, Processor
 from tests.kernel.requirements import (
     CANNOT_RUN,
     CannotRun,
     install,
+    install_wheels,
+    reason,
     require_commands,
     require_debian,
     require_root,
@@ -34,8 +37,6 @@ BUILD = CHECKOUT / "build/aarch64"
 ROOT = BUILD / "root"
 #: edgebench's cache, at the same path within the root: what was prepared here is found there.
 CACHE = BUILD / "cache"
-#: Letters of a program's own words in the one line of a reason.
-MAX_REASON = 300
 EXTRAS = "test,openvino,ncnn"
 _SUITE = "bookworm"
 _PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
@@ -54,21 +55,7 @@ _SETTINGS = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "ORT_DISABLE_TELEMETRY": "1",
     "CI": "true",
-    # The processor that `_CPU` describes. QEMU 7.2's largest ("max") has int8 matrix products and SVE beside it, with which
-    # ONNX Runtime's dynamic int8 gives wrong columns.
-    "QEMU_CPU": "neoverse-n1",
 }
-#: An Arm core's, since QEMU before 8.2 shows this machine's /proc/cpuinfo, of which ONNX Runtime's library cpuinfo dies.
-_CPU = """processor\t: {number}
-BogoMIPS\t: 108.00
-Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
-CPU implementer\t: 0x41
-CPU architecture: 8
-CPU variant\t: 0x4
-CPU part\t: 0xd0b
-CPU revision\t: 1
-
-"""
 
 
 def require() -> None:
@@ -93,10 +80,14 @@ def ensure() -> None:
              "--aptopt=Acquire::Retries \"3\"", f"--include={_PACKAGES}", _SUITE, str(ROOT), _sources())  # fmt: skip
     _ensure_python310()
     _install_edgebench()
-    cores = "".join(_CPU.format(number=number) for number in range(os.cpu_count() or 1))
-    (BUILD / "cpuinfo").write_text(cores)
+    for processor in ARM:
+        _cpuinfo(processor).write_text(processor.cpuinfo(os.cpu_count() or 1))
     for folder in (ROOT / "checkout", CACHE, _within(CACHE)):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _cpuinfo(processor: Processor) -> Path:
+    return BUILD / f"cpuinfo-{processor.name}"
 
 
 def _within(path: Path) -> Path:
@@ -175,25 +166,33 @@ def _install_wheels(python: Interpreter, wanted: str, *how: str) -> None:
 
 
 def _uv() -> Sequence[str]:
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
-        raise CannotRun("needs uv, which edgebench[dev] brings")
-    return (found,)
+    """uv, which chooses wheels for other machines than this one. Raises CannotRun."""
+    if importlib.util.find_spec("uv") is None:
+        install_wheels("uv")
+    return (sys.executable, "-m", "uv")
 
 
 def run(
-    *arguments: str, python: Interpreter = DEBIAN, time_out_s: float = 900, more_path: str = ""
+    *arguments: str,
+    python: Interpreter = DEBIAN,
+    time_out_s: float = 900,
+    more_path: str = "",
+    processor: Processor = DOT_PRODUCTS,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a Python of the root, in a mount namespace of its own: the checkout at /checkout, the cache at its own path.
 
     It imports the wheel's packages, and what `more_path` names after them.
     """
     path = ":".join(filter(None, (python.site, more_path)))
-    given = {**_SETTINGS, "EDGEBENCH_CACHE": str(CACHE), "PYTHONPATH": path}
+    given = {
+        **_SETTINGS,
+        "EDGEBENCH_CACHE": str(CACHE),
+        "PYTHONPATH": path,
+        "QEMU_CPU": processor.name,
+    }
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
     script = f"""set -e
-mount -t proc proc {ROOT}/proc; mount --bind {BUILD}/cpuinfo {ROOT}/proc/cpuinfo
+mount -t proc proc {ROOT}/proc; mount --bind {_cpuinfo(processor)} {ROOT}/proc/cpuinfo
 mount --rbind /sys {ROOT}/sys; mount --rbind /dev {ROOT}/dev
 mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {CACHE} {_within(CACHE)}
 exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /root && exec "$@"' _ {shlex.join((python.program, *arguments))}"""
@@ -209,15 +208,6 @@ def _run(*command: str) -> None:
         raise CannotRun(
             f"{Path(command[0]).name} ends with {done.returncode}: {reason(done.stderr)}"
         )
-
-
-def reason(said: str) -> str:
-    """What a program's messages say of the cause, as one line: from its first error on, else its last words."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    starts = ("e:", "error", "\N{MULTIPLICATION SIGN}")
-    first = next((n for n, line in enumerate(lines) if line.lower().startswith(starts)), -1)
-    told = " ".join(" ".join(lines[first:]).split())
-    return without_addresses(told)[:MAX_REASON] or "no reason given"
 
 
 _BEGAN_S = time.monotonic()

@@ -1,7 +1,8 @@
 """Quality of int8 by Arm's kernels against x86's: `python -m tests.aarch64.int8_quality [WORKLOAD...]` renews the table.
 
-ONNX Runtime computes in int8 by other kernels on Arm (dot-product instructions, no saturation of pairs), so that answers
-differ. The same prepared file and the same items run here and under the emulator; quality is that of the task.
+ONNX Runtime computes in int8 by other kernels on Arm (with dot-product instructions or without, no saturation of pairs) and on
+x86 without VNNI, so that answers may differ. The same prepared file and the same items run here and under emulators; quality is
+that of the task.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from edgebench.definitions.workload import Workload
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError
 from edgebench.models.output_distance import distances
+from edgebench.models.quantize import weights_need_reduced_range
 from edgebench.task import Task, TaskContext
 from edgebench.tasks import load_task
 from tests.aarch64 import emulated_root as aarch64
+from tests.aarch64.processors import ALL, ARM, AVX2, HERE, Processor
+from tests.kernel.requirements import CANNOT_RUN, CannotRun
 from tests.tasks.test_workloads_quick import prepared
 
 if TYPE_CHECKING:
@@ -33,10 +37,10 @@ if TYPE_CHECKING:
 
 KEPT = aarch64.CHECKOUT / "results/hardware/quality/int8-aarch64.json"
 PRECISIONS = ("fp32", "int8-static", "int8-dynamic")
-#: Items of a workload: an emulator takes seconds for each of a large model.
+#: Items of a workload: an emulator takes seconds for each of a large model. All three take some 3 minutes together.
 ITEMS = {
-    "file-typing": 8,
-    "image-classification": 4,
+    "file-typing": 12,
+    "image-classification": 12,
     "layout-detection": 1,
     "music-transcription": 8,
     "sentence-embedding": 4,
@@ -53,20 +57,22 @@ _TIME_OUT_S = 3600
 
 @dataclass(frozen=True)
 class Comparison:
-    """One file on both processors. `apart`: the largest distance of an output, relative."""
+    """One file on several processors, by their keys.
+
+    `apart`: the largest distance of an output from this machine's, relative.
+    """
 
     workload: str
     precision: str
     metric: str
     items: int
-    x86: float
-    aarch64: float
-    apart: float
+    values: Mapping[str, float]
+    apart: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A file and its items, which both processors are given."""
+    """A file and its items, which every processor is given."""
 
     workload: str
     precision: str
@@ -76,15 +82,17 @@ class _Job:
     model: Path
     folder: Path
 
-    def outputs(self, processor: str) -> Path:
-        return self.folder / f"{processor}.npz"
+    def outputs(self, processor: Processor) -> Path:
+        return self.folder / f"{processor.key}.npz"
 
     @property
     def feeds(self) -> Path:
         return self.folder / "feeds.npz"
 
 
-def comparisons(chosen: Sequence[str] = ()) -> list[Comparison]:
+def comparisons(
+    chosen: Sequence[str] = (), emulated: Sequence[Processor] = (AVX2, *ARM)
+) -> list[Comparison]:
     """Every workload with int8, in every precision that it has on ONNX Runtime."""
     jobs = [
         job
@@ -94,10 +102,12 @@ def comparisons(chosen: Sequence[str] = ()) -> list[Comparison]:
         if precision in workload.matrix.axes["precision"]
         for job in _jobs(name, workload, precision)
     ]
-    _run_here(_manifest(jobs, "x86"))
-    _run_there(_manifest(jobs, "aarch64"))
-    found = [_compared(job) for job in jobs if job.outputs("aarch64").exists()]
-    return [each for each in found if math.isfinite(each.x86)]  # too few items have no metric
+    for processor in (HERE, *emulated):
+        _run(processor, _manifest(jobs, processor))
+    found = [_compared(job, emulated) for job in jobs]
+    return [
+        each for each in found if math.isfinite(each.values[HERE.key])
+    ]  # too few items have no metric
 
 
 def _has_int8(workload: Workload) -> bool:
@@ -162,41 +172,49 @@ def _within_the_cache(model: Path, folder: Path) -> Path:
     return Path(shutil.copy2(model, folder))
 
 
-def _manifest(jobs: Sequence[_Job], processor: str) -> Path:
+def _manifest(jobs: Sequence[_Job], processor: Processor) -> Path:
     """The list of a processor's work, the smallest files first."""
     for job in jobs:
         job.outputs(processor).unlink(missing_ok=True)
     ordered = sorted(jobs, key=lambda job: job.model.stat().st_size * job.items)
-    path = aarch64.CACHE / f"quality/{processor}.json"
+    path = aarch64.CACHE / f"quality/{processor.key}.json"
     rows = [[str(job.model), str(job.feeds), str(job.outputs(processor))] for job in ordered]
     path.write_text(json.dumps(rows), encoding="utf-8")
     return path
 
 
-def _run_here(manifest: Path) -> None:
-    command = [sys.executable, str(aarch64.CHECKOUT / _SCRIPT), str(manifest)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def _run_there(manifest: Path) -> None:
-    """What was done before a time-out is kept."""
+def _run(processor: Processor, manifest: Path) -> None:
+    """What was done before a time-out is kept. Raises RuntimeError where the program ends otherwise than well."""
     try:
-        done = aarch64.run(f"/checkout/{_SCRIPT}", str(manifest), time_out_s=_TIME_OUT_S)
+        if processor in ARM:
+            done = aarch64.run(
+                f"/checkout/{_SCRIPT}", str(manifest), time_out_s=_TIME_OUT_S, processor=processor
+            )
+        else:
+            emulator = ["qemu-x86_64-static", "-cpu", processor.name] if processor.name else []
+            command = [*emulator, sys.executable, str(aarch64.CHECKOUT / _SCRIPT), str(manifest)]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TIME_OUT_S, check=False
+            )
     except subprocess.TimeoutExpired:
-        print(f"given up after {_TIME_OUT_S} s", file=sys.stderr)
+        print(f"{processor.title}: given up after {_TIME_OUT_S} s", file=sys.stderr)
         return
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-2000:])
+    print(f"{processor.title}\n{done.stdout}", file=sys.stderr)
 
 
-def _compared(job: _Job) -> Comparison:
-    here, there = (_read(job.outputs(name), job.items) for name in ("x86", "aarch64"))
-    scores = _scored(job.task, here), _scored(job.task, there)
-    metric = _metric(job.metric, scores[0])
-    apart = max(distances(there, here).values())
-    return Comparison(
-        job.workload, job.precision, metric, job.items, scores[0][metric], scores[1][metric], apart
-    )
+def _compared(job: _Job, emulated: Sequence[Processor]) -> Comparison:
+    here = _read(job.outputs(HERE), job.items)
+    usual = _scored(job.task, here)
+    metric = _metric(job.metric, usual)
+    values, apart = {HERE.key: usual[metric]}, {}
+    for processor in emulated:
+        if job.outputs(processor).exists():
+            there = _read(job.outputs(processor), job.items)
+            values[processor.key] = _scored(job.task, there)[metric]
+            apart[processor.key] = max(distances(there, here).values())
+    return Comparison(job.workload, job.precision, metric, job.items, values, apart)
 
 
 def _metric(usual: str, scores: Mapping[str, float]) -> str:
@@ -247,21 +265,31 @@ def keep(found: Sequence[Comparison]) -> None:
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
     """The table of docs/hardware.md, as Markdown."""
-    lines = [
-        "| workload | precision | metric | items | x86-64 | aarch64 | outputs differ by |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['workload']} | {row['precision']} | {row['metric']} | {row['items']} | {row['x86']:.3f} "
-        f"| {row['aarch64']:.3f} | {row['apart']:.2g} |"
-        for row in found
-    ]
-    return "\n".join(lines)
+    titles = ["workload", "precision", "metric", "items", *(each.title for each in ALL)]
+    lines = [" | ".join(titles), " | ".join("---" for _ in titles)]
+    for row in found:
+        told = [row["workload"], row["precision"], row["metric"], str(row["items"])]
+        lines.append(" | ".join([*told, *(_cell(row, each.key) for each in ALL)]))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    """The metric, and how far outputs are from this machine's."""
+    if key not in row["values"]:
+        return "-"
+    apart = row["apart"].get(key)
+    return f"{row['values'][key]:.3f}" + ("" if apart is None else f" ({apart:.2g})")
 
 
 def main() -> int:
-    """Compares, and keeps what was found."""
-    aarch64.ensure()
+    """Compares, and keeps what was found. The exit code is `CANNOT_RUN` where this machine cannot."""
+    try:
+        aarch64.ensure()
+        if weights_need_reduced_range():
+            raise CannotRun("needs an x86-64 with VNNI, which the first column is of")
+    except CannotRun as why:
+        print(f"int8_quality cannot run here: {why}", file=sys.stderr)
+        return CANNOT_RUN
     keep(comparisons(sys.argv[1:]))
     print(table(read()))
     return 0

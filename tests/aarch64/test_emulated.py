@@ -14,14 +14,28 @@ from edgebench.testing.models import convolution
 from tests.aarch64 import emulated_root as aarch64
 from tests.aarch64 import int8_quality, quick_answers
 from tests.aarch64.interpreters import ALL, DEBIAN, Interpreter
+from tests.aarch64.processors import ARM, HERE
 from tests.kernel.requirements import CannotRun
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 BACKENDS = ("ort", "openvino", "litert", "ncnn", "mlx")
-#: Tests that are run there: of arithmetic, files and text. Those that start workers take the emulator minutes each.
-SUITES = ("definitions", "importers", "energy", "analysis")
-#: Of the older Python: what reads files and text, which differs between versions of Python rather than between processors.
-SUITES_OF_OLDER = ("definitions", "importers")
+#: Tests that are run there, where a processor or a Python can matter: arithmetic, the kernel's files, what is asked of the
+#: processor, readers of text. An emulated Python is some twenty times slower: those that start workers take minutes each.
+_ARITHMETIC = ("analysis/test_stats.py", "analysis/test_metrics.py", "energy/test_integrate.py")
+_METERS = ("energy/test_rapl.py", "energy/test_ina3221.py", "energy/test_battery.py")
+_PROBES = tuple(
+    f"probes/test_{name}.py"
+    for name in (
+        "device_facts",
+        "instructions",
+        "proc_files",
+        "process_memory",
+        "process_accounting",
+    )
+)
+SUITES = ("definitions", *_ARITHMETIC, *_METERS, *_PROBES)
+#: Of the older Python, which has the same processor.
+SUITES_OF_OLDER = ("definitions", *_ARITHMETIC)
 _MARKS = "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx"
 #: Part of a test's name -> why it fails by the emulator's fault and not by edgebench's.
 EMULATORS_FAULT: dict[str, str] = {}
@@ -145,8 +159,10 @@ def test_the_core_tests_pass(python: Interpreter) -> None:
 def test_int8_is_as_good_as_on_this_machine() -> None:
     """The same files and items: what the table of docs/hardware.md has, of the small models."""
     _require(DEBIAN)
-    for each in int8_quality.comparisons(int8_quality.SMALL):
-        assert abs(each.aarch64 - each.x86) <= 1 / each.items, each
+    for each in int8_quality.comparisons(int8_quality.SMALL, ARM):
+        assert each.apart.keys() == {processor.key for processor in ARM}
+        for value in each.values.values():
+            assert abs(value - each.values[HERE.key]) <= 1 / each.items, each
 
 
 @pytest.mark.downloads

@@ -13,20 +13,6 @@ from tests.aarch64.interpreters import DEBIAN, JETPACK_6
 from tests.kernel.requirements import CANNOT_RUN, CannotRun
 
 
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        ("I: downloading\nE: apt failed\nE: it failed to run\n", "E: apt failed E: it failed to run"),
-        ("\N{MULTIPLICATION SIGN} No way:\n   x has no wheels", "\N{MULTIPLICATION SIGN} No way: x has no wheels"),
-        ("a\nfetching https://user:key@index.example/x failed", "fetching <address> failed"),
-        ("", "no reason given"),
-    ],
-)  # fmt: skip
-def test_a_programs_reason_is_one_line_without_addresses(said: str, told: str) -> None:
-    assert aarch64.reason(said) == told
-    assert len(aarch64.reason(said * 1000)) <= aarch64.MAX_REASON
-
-
 def test_an_aarch64_is_told_to_run_the_tests_themselves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from edgebench.record import (
     Company,
     CurvePoint,
     Energy,
+    EnergyWindow,
     HeldMemory,
     Instructions,
     LoadGen,
@@ -86,13 +87,14 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         LoadGen(
             version="6.0.17",
             scenario=scenario,
-            queries=700,
+            queries=2,
             valid=True,
             p50_ns=10**6,
             p90_ns=2 * 10**6,
             p99_ns=3 * 10**6,
             samples_per_s=100.0,
-            service_ns=[10**6],
+            service_ns=[10**6] * 2,
+            wait_ns=[0, 10**6],
         )
         for scenario in ("SingleStream", "Offline", "Server")
     ]
@@ -132,6 +134,20 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
                 median_ns=[3, 3],
                 worst_run_ns=[4, 4],
                 median_run_ns=[2, 2],
+                worst_tokens=5,
+                median_tokens=3,
+                energy_windows=[
+                    EnergyWindow(
+                        seed=seed,
+                        kind="noise",
+                        inferences=9,
+                        start_ns=1,
+                        end_ns=9,
+                        j_per_inference=joules,
+                        uncertainty_j=0.1,
+                    )
+                    for seed, joules in ((1, 1.0), (99, 2.0))
+                ],
             ),
             offline=Offline(samples=256, duration_ns=10**9, batch=1),
             sustained=sustained,

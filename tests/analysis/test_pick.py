@@ -14,7 +14,7 @@ from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
-from edgebench.record import Record
+from edgebench.record import Memory, Record
 from tests import records as make
 
 MIB = 2**20
@@ -211,6 +211,17 @@ def test_one_replicate_meets_a_limit_by_value_with_unknown_probability() -> None
     assert found.choice is not None
     assert found.choice.limits[0].probability is None
     assert not found.choice.sure
+
+
+def test_a_budget_that_a_row_was_held_to_is_met_for_sure_and_one_without_any_is_not() -> None:
+    memory = Memory(peak_bytes=90 * MIB, peak_source="VmHWM", budget_bytes=128 * MIB)
+    held = [make.replicate(n, memory=memory) for n in range(3)]
+    small = make.record({"memory_budget": "128MiB"}, replicates=held)
+    (found,) = choose([small, make.record(p50=1e6)], ["memory.budget<=256MiB"])
+    assert found.choice is not None
+    assert found.choice.variant == {"memory_budget": "128MiB"}
+    assert found.choice.sure
+    assert (found.meet, found.surely_meet) == (1, 1)
 
 
 def test_an_unknown_value_meets_no_limit() -> None:

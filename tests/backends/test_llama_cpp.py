@@ -14,6 +14,13 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
+from edgebench.measure.replicate.kept_prefix import KeptPrefix
+from edgebench.measure.replicate.speculation import (
+    Drafter,
+    ModelDraft,
+    PromptLookup,
+    Speculative,
+)
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference_decoder import ReferenceDecoder
 from edgebench.models.llm.tokenizer import vocabulary_of
@@ -149,3 +156,47 @@ def test_no_device_but_the_cpu_is_offered(
     session = opened(write_decoder(tmp_path / "tiny.gguf"))
     assert len(lists) == 1
     assert np.isfinite(session.logits(session.prefill([[5, 9, 100, 7]]))).all()
+
+
+PHRASE = [5, 44, 101, 7, 260]
+
+
+@pytest.mark.parametrize("kind", ["lookup", "draft", "another draft"])
+def test_drafts_leave_the_answer_as_it_is(tmp_path: Path, opened: Open, kind: str) -> None:
+    """Whatever is drafted; the rejected tokens are forgotten (`llama_memory_seq_rm`)."""
+    model = write_decoder(tmp_path / "tiny.gguf", weights="F32")
+    drafters: dict[str, Callable[[], Drafter]] = {
+        "lookup": lambda: PromptLookup(3),
+        "draft": lambda: ModelDraft(opened(model)),
+        "another draft": lambda: ModelDraft(
+            opened(write_decoder(tmp_path / "small.gguf", weights="F32", layers=1))
+        ),
+    }
+    plain = opened(model)
+    expected = list(plain.stream([PHRASE * 3], most=20))
+    session = Speculative(opened(model), drafters[kind](), 4)
+    for _ in range(2):  # nothing of a request reaches the next
+        assert list(session.stream([PHRASE * 3], most=20)) == expected
+        counted = session.last
+        assert counted.steps + counted.accepted == 20
+        assert counted.drafted is not None
+        assert counted.accepted <= counted.drafted
+        if kind == "draft":
+            assert counted.accepted == counted.drafted > 0
+    held = plain.kv_cache_bytes()
+    assert held is not None
+    assert plain.kv_used_bytes() == held * (15 + 19) // _room(plain)
+
+
+def test_kept_turns_answer_as_those_read_anew(tmp_path: Path, opened: Open) -> None:
+    model = write_decoder(tmp_path / "tiny.gguf", weights="F32")
+    kept, anew = KeptPrefix(opened(model)), opened(model)
+    for text in (PHRASE, [*PHRASE, 9, 12, 77], [*PHRASE, 9, 13], [3, 4]):
+        assert list(kept.stream([text], most=6)) == list(anew.stream([text], most=6))
+    assert kept.kept == 0, "nothing in common"
+
+
+def _room(session: GenerationSession) -> int:
+    room = session.effective().options["positions"]
+    assert isinstance(room, int)
+    return room

@@ -96,6 +96,25 @@ def test_companions_that_cannot_be_are_told_with_their_place(
     assert made.companions == ["cpu:2", "voice-activity"]
 
 
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ("{hop_s: 0}", r"stream\.hop_s: expected float >= 1e-06, got int 0"),
+        ("{hop_s: 1.0e-12}", r"stream\.hop_s: expected float >= 1e-06, got float 1e-12"),
+        ("{hop_s: 0.1, warm_up_hops: -1}", r"stream\.warm_up_hops: expected int >= 0, got int -1"),
+        ("{hop_s: 0.1, state: [past]}", r"stream\.state: expected mapping, got a list"),
+        ("{state: {past: now}}", "stream: the key 'hop_s' is missing"),
+        ("{hop_s: 0.1, hops: 3}", r"stream\.hops: unknown key"),
+        ("[0.1]", "stream: expected a mapping, got a list"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_told_with_the_place_within_it(
+    tmp_path: Path, stream: str, message: str
+) -> None:
+    with pytest.raises((SpecError, SpecErrors), match=message):
+        load(tmp_path, GOOD + f"stream: {stream}\n")
+
+
 def test_a_relative_file_is_of_the_definitions_folder(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD).model.uri == f"file:{tmp_path.resolve()}/models/demo.onnx"
 

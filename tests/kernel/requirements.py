@@ -9,13 +9,17 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgebench.probes import proc_files
+from tests.ci.resolve_extras import without_addresses
 
 #: Exit code where the machine cannot run a target: automake's for a skipped test.
 CANNOT_RUN = 77
+#: Letters of a program's own words in the one line of a reason.
+MAX_REASON = 300
 
 
 class CannotRun(Exception):
@@ -64,6 +68,23 @@ def install(packages: Sequence[str]) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["apt-get gives no reason"])[-1]
         raise CannotRun(f"apt-get cannot install {' '.join(missing)}: {last} (try: apt-get update)")
+
+
+def install_wheels(*wanted: str) -> None:
+    """Installs distributions into this environment. Raises CannotRun where the index has no wheels of them for this machine."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotRun(f"pip cannot install {' '.join(wanted)}: {reason(done.stderr)}")
+
+
+def reason(said: str) -> str:
+    """What a program's messages say of the cause, as one line: from its first error on, else its last words."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    starts = ("e:", "error", "\N{MULTIPLICATION SIGN}")
+    first = next((n for n, line in enumerate(lines) if line.lower().startswith(starts)), -1)
+    told = " ".join(" ".join(lines[first:]).split())
+    return without_addresses(told)[:MAX_REASON] or "no reason given"
 
 
 def _is_installed(package: str) -> bool:

@@ -9,8 +9,11 @@ import pytest
 from tests.kernel import kernel_image
 from tests.kernel.requirements import (
     CANNOT_RUN,
+    MAX_REASON,
     CannotRun,
     install,
+    install_wheels,
+    reason,
     require_commands,
     require_debian,
     require_machine,
@@ -47,6 +50,29 @@ def test_a_package_that_apt_does_not_install_is_named(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(CannotRun, match="cannot install flex: E: Unable to locate"):
         install(["flex"])
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("I: downloading\nE: apt failed\nE: it failed to run\n", "E: apt failed E: it failed to run"),
+        ("\N{MULTIPLICATION SIGN} No way:\n   x has no wheels", "\N{MULTIPLICATION SIGN} No way: x has no wheels"),
+        ("a\nfetching https://user:key@index.example/x failed", "fetching <address> failed"),
+        ("", "no reason given"),
+    ],
+)  # fmt: skip
+def test_a_programs_reason_is_one_line_without_addresses(said: str, told: str) -> None:
+    assert reason(said) == told
+    assert len(reason(said * 1000)) <= MAX_REASON
+
+
+def test_a_wheel_that_the_index_has_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(CannotRun) as caught:
+        install_wheels("no-such-distribution==1")
+    said = str(caught.value)
+    assert said.startswith("pip cannot install no-such-distribution==1: ERROR: Could not find a")
+    assert "\n" not in said
 
 
 def test_the_target_ends_with_a_code_of_its_own(

@@ -26,10 +26,21 @@ QUICK = ("--replicates", "2", "--slice", "0.2s", "--format", "json", "--no-save"
 SHORT = ("--set", "prompt_tokens=48", "--set", "new_tokens=6")
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+#: The command where no control group can be made.
+_WITHOUT_GROUPS = """
+from edgebench.cli import main
+from edgebench.processes import memory_group
+memory_group.levels = lambda *_: []
+main()
+"""
+
+
+def run(
+    folder: Path, *arguments: str, entry: tuple[str, str] = ("-m", "edgebench")
+) -> tuple[int, dict[str, Any], str]:
     """Exit code, table and stderr of `edgebench run ARGUMENTS` in a folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgebench", "run", *arguments],
+        [sys.executable, *entry, "run", *arguments],
         cwd=folder,
         env={**os.environ, "EDGEBENCH_CACHE": str(folder / "cache")},
         capture_output=True,
@@ -204,7 +215,7 @@ def test_speculation_and_turns_are_rows_of_their_own(tmp_path: Path) -> None:
     shown = as_tables("speculation", found)
     assert [line.split(" | ")[2] for line in shown] == ["plain", "draft self:as-is, 4 tokens"]
     assert "(100%)" in shown[1]
-    assert "answers equal" in shown[1]
+    assert shown[1].endswith("| equal |")
 
     turns = ("--set", "turns=3", "--set", "reuse=true,false")
     code, found, err = run(tmp_path, *common, *turns, *quick)
@@ -226,13 +237,20 @@ def as_tables(name: str, table: dict[str, Any]) -> list[str]:
     return sorted(lines[3:-1], key=lambda line: "draft " in line)
 
 
-def test_a_turn_beyond_the_context_is_one_line(tmp_path: Path) -> None:
+def test_what_is_beyond_the_context_is_one_line_each(tmp_path: Path) -> None:
+    """Whatever the runtime does with such positions: this one would answer."""
     model = str(write_decoder(tmp_path / "own.gguf").path)
-    arguments = ("--model", model, "--backend", "ort", "--set", "turns=40", *SHORT, *QUICK)
-    _, found, _ = run(tmp_path, *arguments)
-    [refused] = found["rows"]
-    assert refused["status"] == "unsupported"
-    assert "turn 40 of a conversation ends at" in refused["reasons"][0]["message"]
+    for asked, said in (
+        ("turns=40", "turn 40 of a conversation ends at"),
+        ("lookup=0,3", "positions are more than the 512 of this model"),
+    ):
+        length = ("--set", f"prompt_tokens={48 if 'turns' in asked else 4000}")
+        arguments = ("--model", model, "--backend", FAKE, "--set", asked, *length, *QUICK)
+        _, found, _ = run(tmp_path, *arguments)
+        for refused in found["rows"]:
+            assert refused["status"] == "unsupported"
+            assert said in refused["reasons"][0]["message"]
+        assert len(found["rows"]) == (2 if "lookup" in asked else 1)
 
 
 def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
@@ -243,3 +261,37 @@ def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     [refused] = found["rows"]
     assert refused["status"] == "unsupported"
     assert "another vocabulary" in refused["reasons"][0]["message"]
+
+
+def test_the_slowest_prompt_is_sought(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    search = ("--worst-case", "0.2s", "--set", "step_us=100")
+    code, found, _ = run(tmp_path, "--model", model, "--backend", FAKE, *search, *SHORT, *QUICK)
+    assert code in (0, 1)
+    part = row(found, "fake_decoder")["worst_case"]
+    assert part["worst_ns"] > 0
+    assert 1 <= part["median_tokens"] <= part["tokens"] <= 6
+    assert part["tried"] >= 9
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_budget_below_what_it_needs_is_a_row_and_nothing_is_lost(
+    tmp_path: Path, grouped: bool
+) -> None:
+    """By a control group, and where none can be made by what the process allocates."""
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    arguments = ("--model", model, "--backend", "ort", "--set", "memory_budget=16MiB,2GiB")
+    entry = ("-m", "edgebench") if grouped else ("-c", _WITHOUT_GROUPS)
+    once = (*SHORT, *QUICK, "--replicates", "1")
+    code, found, _ = run(tmp_path, *arguments, *once, entry=entry)
+    assert code == ExitCode.CELL_FAILED
+    rows = {row["variant"]["memory_budget"]: row for row in found["rows"]}
+    by = rows["2GiB"]["memory"]["budget_by"]
+    assert by in (("cgroup v1", "cgroup v2", "RLIMIT_DATA") if grouped else ("RLIMIT_DATA",))
+    assert rows["2GiB"]["memory"]["budget_bytes"] == 2 << 30
+    assert rows["2GiB"]["generate"]["new_tokens"] == 6
+    [why] = rows["16MiB"]["reasons"]
+    assert rows["16MiB"]["status"] == "failed"
+    assert why["code"] in ("does_not_fit", "failed_within_budget")
+    assert by in why["message"]
+    assert "16.0 MiB" in why["message"]

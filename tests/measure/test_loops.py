@@ -142,6 +142,11 @@ def test_a_rate_that_cannot_be_kept_ends_and_counts_what_never_ran() -> None:
     assert window.paced.never_run == 10 - len(window.samples_ns)
 
 
+def test_a_schedule_holds_no_more_queries_than_memory_does_however_long_a_meter_needs_it() -> None:
+    assert loops.queries_at(200.0, 2.0, 8192, 10.0) == 2000
+    assert loops.queries_at(1e9, 2.0, 8192, 10.0) == loops.MAX_SCHEDULED
+
+
 def test_poisson_arrivals_are_of_the_rate_and_follow_from_the_seed() -> None:
     schedule = loops.poisson(200, 20_000, seed=7)
     assert schedule.due_ns == loops.poisson(200, 20_000, seed=7).due_ns

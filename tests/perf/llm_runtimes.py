@@ -42,10 +42,10 @@ def model_file(precision: str) -> ModelFile:
     return ModelFile(path, "gguf", model.sha256, precision=precision)
 
 
-def opened(name: str, tokens: int, precision: str = "as-is") -> GenerationSession:
+def opened(name: str, tokens: int, precision: str = "as-is", threads: int = 1) -> GenerationSession:
     backend = registry.load(name)
     backend.import_runtime()
-    options, model = {"threads": 1}, model_file(precision)
+    options, model = {"threads": threads}, model_file(precision)
     if backend.converts(model, options):
         cache = assets.cache_dir() / "models" / model.sha256[:16] / "converted"
         model = backend.convert(model, options, cache)

@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from edgebench import stats
+from edgebench.analysis.per_row.loadgen_rows import latencies_ns
 from edgebench.measure.loads.loadgen_driver import Load, Scenario, drive
 from edgebench.measure.replicate import loops
 from edgebench.processes.timer_slack import exact_timers
@@ -90,20 +91,21 @@ def _ours(run: Callable[[Any], None], load: Load) -> list[int]:
 
 
 def loadgen(scenario: Scenario, call_ns: int, queries: int, **changes: Any) -> None:
-    """LoadGen over ours, at p50, p90 and p99; and what it adds to the same calls by our clock."""
+    """LoadGen over ours, at p50, p90 and p99, of loads one after the other and of the very same queries; and what it
+    adds to them by our clock."""
     load = Load(scenario, queries, queries * call_ns, call_ns)._replace(**changes)
     run = spinning(call_ns)
     ours = sorted(_ours(run, load))
     window_ns = max(sum(ours), round(queries * 1e9 / (load.rate_per_s or 1e9)))
     theirs = drive(run, POOL, load._replace(window_ns=window_ns), "")
-    ratios = " ".join(
-        f"{name} {(stated or 0) / stats.percentile(ours, permille):.4f}"
-        for name, stated, permille in (
-            ("p50", theirs.p50_ns, 500),
-            ("p90", theirs.p90_ns, 900),
-            ("p99", theirs.p99_ns, 990),
+    stated = (("p50", theirs.p50_ns, 500), ("p90", theirs.p90_ns, 900), ("p99", theirs.p99_ns, 990))
+
+    def ratios_to(latencies: list[int]) -> str:
+        return " ".join(
+            f"{name} {(ns or 0) / stats.percentile(latencies, permille):.4f}"
+            for name, ns, permille in stated
         )
-    )
+
     own = (theirs.p50_ns or 0) - stats.percentile(sorted(theirs.service_ns), 500)
     mine = stats.percentile(ours, 500) - load.calls_per_query * call_ns
     queue = (
@@ -111,7 +113,8 @@ def loadgen(scenario: Scenario, call_ns: int, queries: int, **changes: Any) -> N
         if load.rate_per_s is not None
         else f"; it adds {own / 1e3:.2f} us, ours {mine / 1e3:.2f} us"
     )
-    print(f"LoadGen / ours, {scenario:12} {call_ns / 1e3:6.0f} us: {ratios}{queue}")
+    print(f"LoadGen / ours, {scenario:12} {call_ns / 1e3:6.0f} us: {ratios_to(ours)}{queue}")
+    print(f"    of the same queries: {ratios_to(sorted(latencies_ns(theirs)))}")
 
 
 def parent() -> None:

@@ -251,6 +251,8 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
         cells(workload(), scenarios=["offline"], load=Load(30.0))
     with pytest.raises(UsageError, match="cannot be scheduled"):
         cells(workload(), scenarios=["server"], load=Load(1e12))
+    with pytest.raises(UsageError, match="less than one query an hour"):
+        cells(workload(), scenarios=["server"], load=Load(1e-9))
     with pytest.raises(UsageError, match="needs the rate"):
         cells(workload(), scenarios=["server"])
 

@@ -51,7 +51,9 @@ def reason(cell: Cell) -> str:
         ({"lookup": [True]}, "0 or more"),
         ({"turns": [0]}, "1 or more"),
         ({"draft_tokens": [0], "lookup": [3]}, "1 or more"),
-        ({"draft": ["no-such-file.gguf"]}, "a file or self:PRECISION"),
+        ({"draft": ["no-such-file.gguf"]}, "draft=no-such-file.gguf: there is no such file"),
+        ({"draft": ["self:"]}, "draft=self:: there is no such file"),
+        ({"draft": [__file__]}, "is no file of a decoder"),
         ({"draft": ["self:w8"], "draft_confidence": [1.0]}, "from 0 to below 1"),
         ({"turns": [5], "reuse": ["maybe"]}, "true or false"),
     ],
@@ -62,7 +64,7 @@ def test_what_makes_no_sense_is_refused(sets: dict[str, list[Scalar]], said: str
 
 
 def test_a_runtime_that_forgets_no_token_is_told_by_name() -> None:
-    for sets in ({"lookup": [3]}, {"draft": ["self:w8"]}, {"turns": [5], "reuse": [True]}):
+    for sets in ({"lookup": [3]}, {"draft": ["self:fp32"]}, {"turns": [5], "reuse": [True]}):
         able, forgetful = cells(sets)  # type: ignore[arg-type]
         assert able.unsupported is None
         assert reason(forgetful).startswith("forgetful: ")
@@ -77,6 +79,12 @@ def test_speculation_is_of_one_greedy_sequence() -> None:
     assert "one sequence, not 2" in reason(cells({"turns": [3], "batch": [2]})[0])
     assert "temperature 0.7" in reason(cells({"lookup": [3]}, chat(temperature=0.7))[0])
     assert reason(cells({"lookup": [0], "batch": [2]}, chat(temperature=0.7))[0]) == ""
+
+
+def test_a_draft_of_itself_has_a_precision_of_the_backend() -> None:
+    assert reason(cells({"draft": ["self:fp23"]})[0]) == (
+        "fake_decoder has no precision 'fp23'; did you mean 'fp32'?"
+    )
 
 
 def test_a_draft_may_be_a_file(tmp_path: Path) -> None:

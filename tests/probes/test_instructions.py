@@ -57,9 +57,9 @@ def test_counter_that_is_refused_says_why() -> None:
     counter = open_counter(kind=99)  # no such kind of event
     assert counter.descriptor is None
     assert counter.since(counter.look()).unknown.startswith("the ")
-    assert "perf_event_paranoid" in _why_not(13)
-    assert "offers the kernel no counter" in _why_not(2)
-    assert "Too many open files" in _why_not(24)
+    assert "perf_event_paranoid" in _why_not(13, "instructions")
+    assert "offers the kernel no counter" in _why_not(2, "instructions")
+    assert "Too many open files" in _why_not(24, "instructions")
 
 
 def test_counter_that_was_taken_away_for_a_time_tells_nothing(
@@ -97,9 +97,9 @@ def test_window_is_counted_by_the_reader_and_divided_by_its_inferences(
 def test_row_says_why_the_processor_counted_nothing(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    row = row_of_window(monkeypatch, Counter(None, _why_not(number)), queries=30)
+    row = row_of_window(monkeypatch, Counter(None, _why_not(number, "instructions")), queries=30)
     assert METRICS["instructions"].value(row) is None
-    assert METRICS["instructions"].why_unknown(row) == _why_not(number)
+    assert METRICS["instructions"].why_unknown(row) == _why_not(number, "instructions")
 
 
 def test_counter_that_breaks_within_a_window_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,29 @@ def test_memory_of_this_process_is_what_the_kernel_sums() -> None:
         "print(told, total('Pss'), uss)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_available_is_the_least_that_machine_and_groups_leave(tmp_path: Path) -> None:
+    files = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 2000 kB"}
+    assert (
+        process_memory.available_bytes(write_tree(tmp_path / "machine", files), "linux")
+        == 2000 * 1024
+    )
+    files |= {
+        "proc/self/cgroup": "0::/box",
+        "sys/fs/cgroup/box/memory.max": "1000000",
+        "sys/fs/cgroup/box/memory.current": "700000",
+        "sys/fs/cgroup/box/memory.stat": "anon 5\ninactive_file 100000",
+    }
+    assert process_memory.available_bytes(write_tree(tmp_path / "v2", files), "linux") == 400_000
+    files["sys/fs/cgroup/box/memory.max"] = "max"
+    assert (
+        process_memory.available_bytes(write_tree(tmp_path / "open", files), "linux") == 2000 * 1024
+    )
+    assert process_memory.available_bytes(tmp_path / "nothing", "linux") is None
+    first = {
+        "proc/self/cgroup": "4:memory:/box",
+        "sys/fs/cgroup/memory/box/memory.limit_in_bytes": "500000",
+        "sys/fs/cgroup/memory/box/memory.usage_in_bytes": "600000",
+    }
+    assert process_memory.available_bytes(write_tree(tmp_path / "v1", first), "linux") == 0

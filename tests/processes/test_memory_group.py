@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.processes.memory_group import BY_ALLOCATIONS, MemoryGroup, memory_group
+from edgebench.processes.memory_group import (
+    BY_ALLOCATIONS,
+    MemoryGroup,
+    drop_from_page_cache,
+    lift_limit,
+    memory_group,
+)
 from edgebench.testing.trees import write_tree
 
 BUDGET = 64 << 20
@@ -36,6 +42,8 @@ def test_version_2_limits_memory_and_swap_below_a_group_that_may_be_divided(tmp_
         assert (group.folder / "cgroup.procs").read_text() == "77"
         (group.folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
         assert group.kills == 1
+        lift_limit(group.folder)
+        assert (group.folder / "memory.max").read_text() == "max"
 
 
 def test_version_1_limits_memory_with_swap(tmp_path: Path) -> None:
@@ -51,6 +59,9 @@ def test_version_1_limits_memory_with_swap(tmp_path: Path) -> None:
         assert group.folder is not None
         assert (group.folder / "memory.limit_in_bytes").read_text() == str(BUDGET)
         assert (group.folder / "memory.memsw.limit_in_bytes").read_text() == str(BUDGET)
+        lift_limit(group.folder)
+        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+            assert (group.folder / name).read_text() == "-1"
 
 
 def test_without_a_group_the_process_limits_what_it_allocates(tmp_path: Path) -> None:
@@ -64,21 +75,51 @@ def test_without_a_group_the_process_limits_what_it_allocates(tmp_path: Path) ->
 def test_a_real_group_ends_a_process_that_holds_more_and_lets_one_read_a_larger_file(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "weights").write_bytes(os.urandom(1 << 20) * 128)
+    """What is read again comes from storage again, and was in the page cache before. Nothing does where temporary files
+    are in memory."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(os.urandom(1 << 20) * (2 * BUDGET >> 20))
     wait = "import sys; sys.stdin.readline(); "
-    reads = "import mmap; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1); sum(m[::4096])"
-    writes = "held = b'1' * (128 << 20)"
+    reads = (
+        "import mmap; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1); "
+        "sum(m[::4096]); sum(m[::4096]); io = dict(map(str.split, open('/proc/self/io'))); "
+        "print(io['read_bytes:'])"
+    )
+    writes = f"held = b'1' * {2 * BUDGET}"
+    drop_from_page_cache(weights)
     with memory_group(BUDGET) as group:
         if group.folder is None:
             pytest.skip("this user may make no control group for memory")
+        said = {}
         for code, ended in ((reads, 0), (writes, -9)):
             with subprocess.Popen(
-                [sys.executable, "-c", wait + code, str(tmp_path / "weights")],
+                [sys.executable, "-c", wait + code, str(weights)],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
             ) as process:
                 group.add(process.pid)
-                process.communicate(b"go\n")
+                said[code], _ = process.communicate(b"go\n")
             assert process.returncode == ended, code
         assert group.kills == 1
+        read = int(said[reads])
+        assert read > 3 * BUDGET or not read, "all of the file, and again what did not fit"
         folder = group.folder
     assert not folder.exists()
+
+
+def test_a_models_files_are_those_named_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.xml", "a.bin", "b.bin", "in/c.onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("weights")
+    dropped: list[str] = []
+
+    def drop(opened: int, *_: int) -> None:
+        dropped.append(Path(f"/proc/self/fd/{opened}").readlink().name)
+
+    monkeypatch.setattr(os, "posix_fadvise", drop)
+    drop_from_page_cache(tmp_path / "a.xml")
+    drop_from_page_cache(tmp_path / "in")
+    drop_from_page_cache(tmp_path / "gone" / "d.onnx")
+    assert sorted(dropped) == ["a.bin", "a.xml", "c.onnx"]

@@ -161,7 +161,7 @@ def test_no_other_place_builds_the_command_of_a_python() -> None:
     own = re.compile(r"""sys\.executable,|["']-m["'],|["']-c["'],""")
     found = {path.name for path in sources if own.search(path.read_text())}
     # In the others it is an option of another program.
-    assert found == {"python_command.py", "power_modes.py", "ort_genai.py", "measuring.py"}
+    assert found == {"python_command.py", "power_modes.py", "ort_genai.py", "run_and_ab.py"}
 
 
 def test_the_action_runs_nothing_of_the_checkout() -> None:

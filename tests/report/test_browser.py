@@ -15,6 +15,7 @@ from edgebench.record import Record
 from edgebench.report.build_report import build_report
 from edgebench.store import iter_records
 from tests import report_records as make
+from tests.report.test_budget_curves import held_to, misfit
 from tests.roofline.test_roofline import calibration, worked
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
@@ -53,6 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "hostile": make.hostile,
         "decoders": make.decoders,
         "loads": make.loads,
+        "budgets": lambda: [held_to("1GiB", 2, 0, 0), held_to("96MiB", 9, 50, 7), misfit("64MiB")],
         "many": lambda: make.many(220),
         "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
     }
@@ -740,3 +742,10 @@ def test_every_field_and_chart_has_an_accessible_name(page: Open) -> None:
     assert all(labels)
     levels = opened.locator("h1, h2, h3").evaluate_all("all => all.map(e => +e.tagName[1])")
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_budgets_of_memory_are_a_curve_with_those_that_do_not_fit(page: Open) -> None:
+    opened = seen(page("budgets"), "budgets-0")
+    assert opened.locator("#chart-budgets-0 .mark-symbol path").count() == 2
+    assert opened.locator("#chart-budgets-0 .mark-rule line").count() >= 1
+    assert "no: does not fit into 64.0 MiB" in opened.locator("#budgets table").inner_text()

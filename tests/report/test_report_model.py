@@ -578,7 +578,7 @@ def test_every_template_compiles() -> None:
     import vl_convert
 
     slots = {
-        "width": 300, "height": 200, "x_title": "x", "y_title": "y", "x_scale": {}, "y_scale": {},
+        "width": 300, "height": 200, "x_title": "x", "y_title": "y", "read_title": "z", "x_scale": {}, "y_scale": {},
         "color_title": "c", "color_domain": ["a"], "color_shown": ["a"], "shape_shown": ["a"],
         "color_range": ["red"], "shape_domain": ["a"],
         "label_domain": ["a"], "label_range": ["red"], "legend_columns": 2, "accent": "red", "label_limit": 90,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
-import zipfile
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgebench import registry
+from edgebench.backend import Ready
 from edgebench.errors import StoreError
-from edgebench.selfcheck import privacy
+from edgebench.selfcheck import ask_machine
 from edgebench.selfcheck.ask_machine import (
     Findings,
     ask_clocks,
@@ -28,7 +29,7 @@ from edgebench.selfcheck.check_file import (
 )
 from edgebench.selfcheck.claims import BY_KEY, CLAIMS
 from edgebench.selfcheck.evidence import matrix
-from edgebench.selfcheck.pack import check_text, pack
+from edgebench.selfcheck.pack import check_text
 from edgebench.testing.trees import write_tree
 from tests.readme import ROOT
 
@@ -76,6 +77,11 @@ def test_a_newer_check_of_a_machine_takes_the_place_of_an_older_one() -> None:
     )
 
 
+def test_every_backend_has_a_claim() -> None:
+    names = {f"backend.{backend.name}" for backend in registry.every()} - {"backend.null"}
+    assert names <= set(BY_KEY)
+
+
 def test_the_kept_files_are_of_claims_that_there_are() -> None:
     for file in read_folder(ROOT / "results/hardware"):
         assert {answer.claim for answer in file.answers} <= set(BY_KEY)
@@ -90,27 +96,6 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 # What leaves the machine
-
-
-def test_the_archive_names_no_user_and_no_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", "/home/aliceb")
-    monkeypatch.setattr(privacy, "_user", lambda: "aliceb")
-    monkeypatch.setattr(socket, "gethostname", lambda: "alices-board")
-    monkeypatch.setattr(socket, "getfqdn", lambda: "alices-board.example.org")
-    texts = {"kit.txt": "/home/aliceb/x by aliceb on alices-board.example.org", "empty.txt": ""}
-    pack(tmp_path / "check.zip", checked("pc", "ok"), texts, privacy.secrets_here())
-    with zipfile.ZipFile(tmp_path / "check.zip") as archive:
-        assert archive.namelist() == ["selfcheck.json", "kit.txt"]
-        assert archive.read("kit.txt").decode() == "~/x by USER on HOST"
-
-
-def test_a_name_that_everybody_has_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "_user", lambda: "root")
-    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
-    monkeypatch.setattr(socket, "getfqdn", lambda: "localhost")
-    assert not {"root", "vm", "localhost"} & {secret for secret, _ in privacy.secrets_here()}
 
 
 def test_facts_that_name_somebody_are_not_kept() -> None:
@@ -159,6 +144,41 @@ def test_without_clocks_or_a_meter_nothing_is_claimed(
     ask_energy(findings)
     assert {answer.status for answer in findings.answers} == {"not here"}
     assert len(findings.answers) == 4
+
+
+def test_a_runtime_whose_converter_is_missing_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = registry.load("ort_genai")
+    module = sys.modules[type(backend).__module__]
+    monkeypatch.setattr(module, "availability_of", lambda *_: Ready("0.18"))
+    monkeypatch.setattr(module, "_missing", lambda: "its builder needs torch")
+    state = backend.availability()
+    assert isinstance(state, Ready)
+    findings = Findings(lambda text: None)
+    ask_machine._ask_backend(findings, backend, state, pytest=True)
+    (found,) = findings.answers
+    assert (found.status, found.detail) == ("not here", "its builder needs torch")
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "claim"),
+    [
+        ("linux", "cpu", "backend.mlx"),
+        ("linux", "gpu", "backend.mlx.cuda"),
+        ("darwin", "gpu", "backend.mlx.metal"),
+        ("darwin", "cpu", "backend.mlx"),  # a virtual Mac without Metal
+    ],
+)
+def test_mlx_is_asked_for_its_device(
+    monkeypatch: pytest.MonkeyPatch, platform: str, kind: str, claim: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ask_machine, "_mlx_device", lambda: kind)
+    monkeypatch.setattr(ask_machine, "_kit", lambda _, claim, *__: Answer(claim=claim, status="ok"))
+    findings = Findings(lambda text: None)
+    ask_machine._ask_backend(findings, registry.load("mlx"), Ready("0.32"), pytest=True)
+    assert [each.claim for each in findings.answers if each.status == "ok"] == [claim]
 
 
 def test_a_machine_has_a_name_without_its_hosts() -> None:

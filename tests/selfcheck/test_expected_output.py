@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from edgebench.cli import cli
 from edgebench.cli.shared import doctor_energy
+from edgebench.selfcheck.check_file import read_folder
 from edgebench.selfcheck.claims import CLAIMS
+from edgebench.selfcheck.evidence import matrix
 from edgebench.testing.trees import write_tree
 from tests.energy.energy_trees import AGX_ORIN, ORIN_NX, Clock
 from tests.energy.test_apple import opened
@@ -20,6 +22,8 @@ from tests.readme import ROOT
 PAGE = (ROOT / "docs/hardware.md").read_text(encoding="utf-8")
 #: Lines of a selfcheck: the status, and the claim's title before its detail.
 _TOLD = re.compile(r"^  (?:ok|not here) +(.+)$", re.MULTILINE)
+#: Rows of the tables that say what a claim rests on.
+_ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 
 def _energy_of(output: str) -> str:
@@ -56,6 +60,15 @@ def test_lines_of_a_selfcheck_are_claims() -> None:
     titles = _claims(PAGE)
     assert len(titles) >= 12
     assert set(titles) <= {claim.title for claim in CLAIMS}
+
+
+def test_what_the_lines_of_a_board_rest_on_is_what_the_matrix_says() -> None:
+    held = {
+        each.claim.title: each.held_by for each in matrix(read_folder(ROOT / "results/hardware"))
+    }
+    told = {title: rests for title, rests in _ROW.findall(PAGE) if title in held}
+    assert len(told) >= 12
+    assert told == {title: held[title] for title in told}
 
 
 def _claims(page: str) -> Sequence[str]:

@@ -200,6 +200,15 @@ def _parsed_nonsense(at: _Real, folder: Path) -> Any:
     return at.parser.parse_from_file(str(folder / "x.onnx")), at.parser.num_errors > 0
 
 
+def _with_profile(at: _Real, folder: Path, *shapes: tuple[int, ...]) -> Any:
+    """What adding a profile of least, usual and most answers, and how many there are then."""
+    parsed = at.parser.parse_from_file(str(_dynamic(folder).path))
+    profile = at.builder.create_optimization_profile()
+    told = profile.set_shape("image", *(at.trt.Dims(shape) for shape in shapes))
+    added = at.config.add_optimization_profile(profile)
+    return parsed, told, added, at.config.num_optimization_profiles
+
+
 def _dynamic(folder: Path) -> ModelFile:
     """The convolution with an open leading axis."""
     model = load_model(convolution(1).write(folder).path)
@@ -227,6 +236,32 @@ ANSWERS: dict[str, Callable[[_Real, Path], Any]] = {
     "an open axis is -1": lambda at, folder: (
         at.parser.parse_from_file(str(_dynamic(folder).path)),
         tuple(at.network.get_input(0).shape),
+    ),
+    "what is not there is None": lambda at, folder: (
+        at.parser.parse_from_file(str(convolution(1).write(folder).path)),
+        at.network.get_input(99),
+        at.network.get_layer(999),
+    ),
+    "a profile that grows is added": lambda at, folder: _with_profile(
+        at, folder, (1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8)
+    ),
+    "a profile that shrinks is refused where it is added": lambda at, folder: _with_profile(
+        at, folder, (8, 3, 8, 8), (4, 3, 8, 8), (1, 3, 8, 8)
+    ),
+    "a profile of two ranks is refused where it is added": lambda at, folder: _with_profile(
+        at, folder, (1, 3), (4, 3, 8, 8), (8, 3, 8, 8)
+    ),
+    "a profile of another rank builds nothing": lambda at, folder: (
+        _with_profile(at, folder, (1, 3), (4, 3), (8, 3)),
+        at.builder.build_serialized_network(at.network, at.config),
+    ),
+    "open axes without a profile build nothing": lambda at, folder: (
+        at.parser.parse_from_file(str(_dynamic(folder).path)),
+        at.builder.build_serialized_network(at.network, at.config),
+    ),
+    "the memory of a build is read back": lambda at, _: (
+        at.config.set_memory_pool_limit(at.trt.MemoryPoolType.WORKSPACE, 1 << 20),
+        at.config.get_memory_pool_limit(at.trt.MemoryPoolType.WORKSPACE),
     ),
     "a flag that is cleared stays so": lambda at, _: (
         at.config.clear_flag(at.trt.BuilderFlag.TF32),

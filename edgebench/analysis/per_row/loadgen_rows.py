@@ -45,6 +45,8 @@ def loadgen_of(good: Sequence[rec.Replicate]) -> LoadGen | None:
         p99_ratio_low=p99.low,
         p99_ratio_high=p99.high,
         throughput_ratio=_of_rates(both),
+        p90_same_ratio=_same_ratio([(part, part.p90_ns) for part in parts], 900),
+        p99_same_ratio=_same_ratio([(part, part.p99_ns) for part in parts], 990),
         overhead_ns=_overhead_ns(parts),
         why=next((part.why for part in parts if part.why), ""),
         logs=[part.logs for part in parts if part.logs],
@@ -66,6 +68,24 @@ def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) 
         if ours_ns and theirs_ns
     ]
     return _ratio(ratios)
+
+
+def _same_ratio(each: Sequence[tuple[rec.LoadGen, int | None]], permille: int) -> float | None:
+    """LoadGen's percentile over that of its own queries by our clock: no difference of load or machine is in it."""
+    ratios = [
+        theirs_ns / stats.percentile(latencies, permille)
+        for part, theirs_ns in each
+        if theirs_ns and (latencies := sorted(latencies_ns(part)))[-1:] > [0]
+    ]
+    return _ratio(ratios).mean
+
+
+def latencies_ns(part: rec.LoadGen) -> list[int]:
+    """Latencies of LoadGen's queries by our clock, as our own loops count them; of a part of its queries none."""
+    waits = part.wait_ns or [0] * len(part.service_ns)
+    if len(part.service_ns) != part.queries or (part.scenario == "Server" and not part.wait_ns):
+        return []
+    return [wait + service for wait, service in zip(waits, part.service_ns, strict=True)]
 
 
 def _ratio(ratios: Sequence[float]) -> _Ratio:

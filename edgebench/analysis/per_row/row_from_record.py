@@ -21,7 +21,7 @@ from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.shape_rows import shapes_of
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import sustained_of
-from edgebench.analysis.per_row.worst_rows import worst_of
+from edgebench.analysis.per_row.worst_rows import why_no_energy, worst_of
 from edgebench.analysis.table_types import (
     ColdStart,
     Interval,
@@ -505,8 +505,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     _explain_company(row, unknown)
     _explain_loadgen(row, unknown)
     _explain_shapes(row, unknown)
-    why_none = (unknown_words.NO_WORST_CASE, unknown_words.TIME_OF_0)
-    _explain_part(row, "worst_case", *why_none, unknown)
+    _explain_worst(row, good, unknown)
     reasons = {
         "generate": nothing if row.scenario == "generate" else unknown_words.NO_TEXT,
         "caching": nothing or unknown_words.NO_UNSEEN_INPUTS,
@@ -575,12 +574,30 @@ def _explain_company(row: Row, unknown: Unknown) -> None:
         unknown["company.total_bytes"] = unknown_words.UNTOLD_BY_SYSTEM
 
 
+def _explain_worst(row: Row, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
+    part = row.worst_case
+    if part is None:
+        unknown["worst_case"] = unknown_words.NO_WORST_CASE
+        return
+    _explain_fields(part, "worst_case", unknown_words.TIME_OF_0, unknown)
+    why = why_no_energy(good)
+    for name in ("j", "uncertainty_j", "median_j", "amplification", "seed", "kind"):
+        if getattr(part, f"energy_{name}") is None:
+            unknown[f"worst_case.energy_{name}"] = why
+    if part.tokens is None:
+        unknown["worst_case.tokens"] = unknown_words.NO_ANSWER_TEXT
+        unknown["worst_case.median_tokens"] = unknown_words.NO_ANSWER_TEXT
+
+
 def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     if row.loadgen is None:
         unknown["loadgen"] = unknown_words.NO_LOADGEN
     else:
         why = unknown_words.not_of_loadgen(row.loadgen.scenario)
         _explain_fields(row.loadgen, "loadgen", why, unknown)
+        if row.loadgen.p90_same_ratio is None and row.loadgen.p90_ns is not None:
+            unknown["loadgen.p90_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
+            unknown["loadgen.p99_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
 
 
 def _explain_shapes(row: Row, unknown: Unknown) -> None:

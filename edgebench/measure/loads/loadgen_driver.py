@@ -1,7 +1,7 @@
 """Drives a session by MLPerf's LoadGen, with the same inputs and the same load as the replicate's own loop.
 
 LoadGen is told how many queries the own loop served, and of a server its rate and seed: `loops.poisson` draws the
-same schedule from a seed as LoadGen does.
+same schedule from a seed as LoadGen does. So the waits of its queries are known by our clock as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from edgebench.files import loadgen_log
-from edgebench.measure.replicate.loops import Clock, Run, no_gc
+from edgebench.measure.replicate.loops import Clock, Run, no_gc, poisson
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import LoadGen
 
@@ -50,6 +50,7 @@ class Load(NamedTuple):
 class Served(NamedTuple):
     """The calls that LoadGen made, by our clock, and what one of them raised."""
 
+    begin_ns: list[int]
     service_ns: list[int]
     errors: list[Exception]
 
@@ -79,7 +80,7 @@ def _folder(logs: str) -> Iterator[Path]:
 def _test(run: Run, pool: Sequence[Any], load: Load, folder: Path) -> Served:
     import mlperf_loadgen as loadgen
 
-    served = Served([], [])
+    served = Served([], [], [])
     log = loadgen.LogSettings()
     log.log_output = loadgen.LogOutputSettings()
     log.log_output.outdir = str(folder)
@@ -136,7 +137,7 @@ def _issue(
     in LoadGen's thread would end the process."""
     answer, complete = loadgen.QuerySampleResponse, loadgen.QuerySamplesComplete
     size, each = len(pool), load.samples_per_call
-    keep = served.service_ns.append
+    began, took = served.begin_ns.append, served.service_ns.append
 
     def issue(samples: Sequence[Any]) -> None:
         begin = clock()
@@ -147,7 +148,8 @@ def _issue(
                 except Exception as error:  # noqa: BLE001 - raised again when LoadGen has ended
                     served.errors.append(error)
         if len(served.service_ns) < MAX_KEPT:
-            keep(clock() - begin)
+            took(clock() - begin)
+            began(begin)
         complete([answer(sample.id, 0, 0) for sample in samples])
 
     return issue
@@ -174,8 +176,19 @@ def _stated(found: dict[str, Any], load: Load, served: Served, logs: str) -> Loa
         p99_ns=percentile("99.00"),
         samples_per_s=samples_per_s,
         service_ns=served.service_ns,
+        wait_ns=_waits_ns(served, load),
         logs=logs and "/".join(Path(logs).parts[-2:]),
     )
+
+
+def _waits_ns(served: Served, load: Load) -> list[int]:
+    """From the scheduled time of each call to its start; of a server alone. Nothing is served before it is due: the
+    call that starts least late tells when the load began."""
+    if load.scenario != "Server" or load.rate_per_s is None or not served.begin_ns:
+        return []
+    due_ns = poisson(load.rate_per_s, len(served.begin_ns), load.seed).due_ns
+    late_ns = [begin - due for begin, due in zip(served.begin_ns, due_ns, strict=True)]
+    return [each - min(late_ns) for each in late_ns]
 
 
 def _queries(found: dict[str, Any], load: Load) -> int:

@@ -4,6 +4,9 @@ A candidate follows from a seed alone: an item of the task, or what can be made 
 in small, two of them mixed, numbers so small that a processor may take a slow path). Halves are dropped in rounds:
 all candidates are timed once, the slower quarter again, and so on. What was slow by chance does not stay: the last one
 is timed anew at the end, in turn with the item of median time, and only those times are told.
+
+Where a meter reads, the slowest of each kind and the median item then run for as long as it needs: when these windows
+were is told, and whoever has the readings knows which takes most energy.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from edgebench.measure.replicate.loops import Clock, no_gc
-from edgebench.record import WorstCase
+from edgebench.record import EnergyWindow, WorstCase
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds
@@ -24,18 +27,19 @@ if TYPE_CHECKING:
 KINDS = ("item", "noise", "small copies", "two mixed", "tiny numbers")
 ITEMS = 16  # of the task, from which candidates are made
 KEPT_SHARE = 4  # of a round, one in so many goes on
-CONFIRMING = 15  # times of the last one, and of the median item
-MIN_CANDIDATES, MAX_CANDIDATES = 10, 4096
+MAX_CANDIDATES = 4096
+MAX_SEED = 2**31
 #: Share of the time for the first round; the others and the confirmation take what is left.
 FIRST_SHARE = 0.6
 TINY = 1e-39  # below what float32 holds in full
 
 
 class Timed(NamedTuple):
-    """The time of a query and of the application's answer after it."""
+    """The time of a query and of the application's answer after it; of a text, its tokens."""
 
     run_ns: int
     answer_ns: int
+    tokens: int | None = None
 
     @property
     def whole_ns(self) -> int:
@@ -43,7 +47,51 @@ class Timed(NamedTuple):
 
 
 #: Runs inputs, and makes the application's answer of the outputs.
-Serve = Callable[["Feeds"], Timed]
+Serve = Callable[[Any], Timed]
+
+
+class Candidates(Protocol):
+    """Inputs by their seeds; the first seeds are the items of the task."""
+
+    @property
+    def items(self) -> int: ...
+
+    def kind_of(self, seed: int) -> str: ...
+
+    def make(self, seed: int) -> Any: ...
+
+
+class Effort(NamedTuple):
+    """How much is tried, however little time there is, and how often the last one is timed."""
+
+    least: int = 10
+    confirming: int = 15
+
+
+class Windows(NamedTuple):
+    """What a meter needs: windows so long, of so many inferences a query, by the clock of its readings. 0: none reads."""
+
+    seconds: float = 0.0
+    inferences: int = 1
+    clock: Clock = time.monotonic_ns
+
+
+EFFORT = Effort()
+NO_METER = Windows()
+
+
+class Inputs:
+    """Candidates of a task's items."""
+
+    def __init__(self, items: Sequence[Feeds]) -> None:
+        self._items = items
+        self.items = len(items)
+
+    def kind_of(self, seed: int) -> str:
+        return kind_of(seed)
+
+    def make(self, seed: int) -> Feeds:
+        return candidate(self._items, seed)
 
 
 def kind_of(seed: int) -> str:
@@ -93,9 +141,9 @@ class Guarded:
         self._serve = serve
         self.failures: list[str] = []
 
-    def __call__(self, feeds: Feeds) -> Timed:
+    def __call__(self, made: Any) -> Timed:
         try:
-            return self._serve(feeds)
+            return self._serve(made)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model or a task makes of strange inputs
@@ -105,76 +153,135 @@ class Guarded:
 
 def search(
     serve: Serve,
-    items: Sequence[Feeds],
+    candidates: Candidates,
     seconds: float,
     seed: int,
     *,
+    effort: Effort = EFFORT,
+    windows: Windows = NO_METER,
     clock: Clock = time.perf_counter_ns,
 ) -> WorstCase:
-    """The slowest candidate that was found in the time, and the times of it and of the median item."""
+    """The slowest candidate that was found in the time, and the times of it and of the median item.
+
+    Windows for a meter come after it, and take as long again at most.
+    """
     begin = clock()
-    serve = guarded = Guarded(serve)
+    guarded = Guarded(serve)
     with no_gc():
-        times = _first_round(serve, items, round(FIRST_SHARE * seconds * 1e9), seed, clock)
-        tried = len(times)
-        median_seed = _median_item(serve, items)
+        first = _first_round(
+            guarded, candidates, round(FIRST_SHARE * seconds * 1e9), seed, effort.least, clock
+        )
+        median_seed = _median_item(guarded, candidates, first)
         deadline = begin + round(seconds * 1e9)
+        times = first
         while len(times) > 1:
-            times = _slower_part(serve, items, times)
+            times = _slower_part(guarded, candidates, times)
             if clock() > deadline:
                 break
         worst_seed = max(times, key=lambda each: times[each])
-        worst, typical = _confirmed(serve, items, worst_seed, median_seed)
+        worst, typical = _confirmed(guarded, candidates, worst_seed, median_seed, effort.confirming)
+        took_ns = clock() - begin
+        finalists = _slowest_of_each_kind(candidates, first, worst_seed)
+        metered = _metered(guarded, candidates, [median_seed, *finalists], seconds, windows)
     return WorstCase(
-        tried=tried,
-        seconds=(clock() - begin) / 1e9,
+        tried=len(first),
+        seconds=took_ns / 1e9,
         seed=worst_seed,
-        kind=kind_of(worst_seed),
+        kind=candidates.kind_of(worst_seed),
         worst_ns=[each.whole_ns for each in worst],
         median_ns=[each.whole_ns for each in typical],
         worst_run_ns=[each.run_ns for each in worst],
         median_run_ns=[each.run_ns for each in typical],
+        worst_tokens=worst[-1].tokens,
+        median_tokens=typical[-1].tokens,
+        energy_windows=metered,
+        energy_needed_s=2 * windows.seconds if windows.seconds and not metered else None,
         failed=len(guarded.failures),
         failure=guarded.failures[0] if guarded.failures else "",
     )
 
 
 def _first_round(
-    serve: Serve, items: Sequence[Feeds], limit_ns: int, seed: int, clock: Clock
+    serve: Serve, candidates: Candidates, limit_ns: int, seed: int, least: int, clock: Clock
 ) -> dict[int, int]:
     """Seed -> time, of all items and as many others as fit."""
     begin = clock()
     drawn = random.Random(seed)
     times: dict[int, int] = {}
     for number in range(MAX_CANDIDATES):
-        each = number if number < len(items) else drawn.randrange(ITEMS, 2**31)
-        times[each] = serve(candidate(items, each)).whole_ns
-        if number >= MIN_CANDIDATES and clock() - begin > limit_ns:
+        each = number if number < candidates.items else drawn.randrange(ITEMS, MAX_SEED)
+        times[each] = serve(candidates.make(each)).whole_ns
+        if number >= least and clock() - begin > limit_ns:
             break
     return times
 
 
-def _slower_part(serve: Serve, items: Sequence[Feeds], times: dict[int, int]) -> dict[int, int]:
+def _slower_part(serve: Serve, candidates: Candidates, times: dict[int, int]) -> dict[int, int]:
     """The slower quarter with the shorter of its former time and a new one."""
     count = max(1, len(times) // KEPT_SHARE)
     kept = sorted(times, key=lambda each: -times[each])[:count]
-    return {each: min(times[each], serve(candidate(items, each)).whole_ns) for each in kept}
+    return {each: min(times[each], serve(candidates.make(each)).whole_ns) for each in kept}
 
 
-def _median_item(serve: Serve, items: Sequence[Feeds]) -> int:
-    """Which of the items takes the median time, by the shorter of two runs."""
-    times = [min(serve(item).whole_ns, serve(item).whole_ns) for item in items]
-    order = sorted(range(len(items)), key=lambda place: times[place])
+def _median_item(serve: Serve, candidates: Candidates, first: dict[int, int]) -> int:
+    """Which of the items takes the median time, by the shorter of its first run and a new one."""
+    items = [seed for seed in range(candidates.items) if seed in first]
+    times = {each: min(first[each], serve(candidates.make(each)).whole_ns) for each in items}
+    order = sorted(items, key=lambda each: times[each])
     return order[(len(order) - 1) // 2]
 
 
 def _confirmed(
-    serve: Serve, items: Sequence[Feeds], worst_seed: int, median_seed: int
+    serve: Serve, candidates: Candidates, worst_seed: int, median_seed: int, count: int
 ) -> tuple[list[Timed], list[Timed]]:
     """Fresh times of both, in turn, so that drift meets both alike."""
-    worst_feeds, typical_feeds = candidate(items, worst_seed), items[median_seed]
+    worst_made, typical_made = candidates.make(worst_seed), candidates.make(median_seed)
     worst, typical = [], []
-    for _ in range(CONFIRMING):
-        worst.append(serve(worst_feeds))
-        typical.append(serve(typical_feeds))
+    for _ in range(count):
+        worst.append(serve(worst_made))
+        typical.append(serve(typical_made))
     return worst, typical
+
+
+def _slowest_of_each_kind(
+    candidates: Candidates, times: dict[int, int], worst_seed: int
+) -> list[int]:
+    """The slowest of all, and of the other kinds their slowest in the first round: what takes most energy need not
+    take most time."""
+    found = {candidates.kind_of(worst_seed): worst_seed}
+    for each in sorted((seed for seed in times if times[seed]), key=lambda seed: -times[seed]):
+        found.setdefault(candidates.kind_of(each), each)
+    return list(found.values())
+
+
+def _metered(
+    serve: Guarded, candidates: Candidates, seeds: Sequence[int], seconds: float, windows: Windows
+) -> list[EnergyWindow]:
+    """A window of each, as many as fit into the time; none where not even two do, or the median item fails."""
+    fitting = int(seconds / windows.seconds) if windows.seconds else 0
+    if fitting < 2:
+        return []
+    found = [_window(serve, candidates, seed, windows) for seed in seeds[:fitting]]
+    return [each for each in found if each is not None] if found[0] else []
+
+
+def _window(
+    serve: Guarded, candidates: Candidates, seed: int, windows: Windows
+) -> EnergyWindow | None:
+    """None: the input was refused now."""
+    made, clock, queries = candidates.make(seed), windows.clock, 0
+    failures = len(serve.failures)
+    start = end = clock()
+    while end - start < windows.seconds * 1e9:
+        serve(made)
+        queries += 1
+        end = clock()
+    if len(serve.failures) > failures:
+        return None
+    return EnergyWindow(
+        seed=seed,
+        kind=candidates.kind_of(seed),
+        inferences=queries * windows.inferences,
+        start_ns=start,
+        end_ns=end,
+    )

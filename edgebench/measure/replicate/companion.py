@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgebench import registry
+from edgebench.definitions.companion_load import BLOCK_BYTES
 from edgebench.measure.worker_messages import Companion, CompanionReady
 from edgebench.processes.parent_tie import be_first_to_go, die_with_parent
 
 if TYPE_CHECKING:
     from edgebench.measure.worker_messages import Job
 
-#: A block that no cache holds.
-BLOCK_BYTES = 64 << 20
+PAGE_BYTES = 4096
 #: How long a load is tried before it is said what it reaches.
 TRIAL_S = 0.2
 MIN_REACHED = 0.9
@@ -40,6 +40,8 @@ def main() -> None:
     try:
         load, note = _load(asked)
         said = CompanionReady(note=note)
+    except MemoryError:
+        load, said = None, CompanionReady(error="there is no memory left for it")
     except Exception as error:  # noqa: BLE001 - whatever keeps it from its load is told in the row
         load, said = None, CompanionReady(error=f"{type(error).__name__}: {error}")
     os.write(result_fd, msgspec.json.encode(said) + b"\n")
@@ -51,6 +53,8 @@ def _load(asked: Companion) -> tuple[Callable[[], object], str]:
     """One turn of its load, and what to know of it."""
     if asked.model is not None:
         return _inference(asked.model), ""
+    if asked.held_bytes is not None:
+        return _holding(asked.held_bytes), ""
     return (_spin, "") if asked.bytes_per_s is None else _copying(asked.bytes_per_s)
 
 
@@ -58,6 +62,18 @@ def _spin() -> None:
     """Keeps a core busy for a while, within its own caches."""
     for _ in range(100_000):
         pass
+
+
+def _holding(size: int) -> Callable[[], None]:
+    """Holds memory, every page of which was written once, and does nothing else."""
+    held = bytearray(size)
+    held[::PAGE_BYTES] = b"\x01" * len(range(0, size, PAGE_BYTES))
+
+    def hold() -> None:
+        if held:
+            time.sleep(1.0)
+
+    return hold
 
 
 def _copying(bytes_per_s: float) -> tuple[Callable[[], None], str]:

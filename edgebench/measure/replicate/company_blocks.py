@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ class Counted(NamedTuple):
 
     cpu_ns: int | None = None
     waited_ns: int | None = None  # ready to run, without a core
-    major_faults: int | None = None
+    more: Mapping[str, float] = {}  # what `probes/contention` reads, by its names
 
 
 class Block(NamedTuple):
@@ -128,6 +128,17 @@ def _block(
 
 def _a_query(before: Counted, after: Counted, count: int) -> Counted:
     """What was counted between two looks, over the queries."""
-    pairs = zip(before, after, strict=True)
-    each = [None if a is None or b is None else max(0, b - a) // count for a, b in pairs]
-    return Counted(*each)
+    more = {
+        name: max(0.0, after.more[name] - amount) / count
+        for name, amount in before.more.items()
+        if name in after.more
+    }
+    return Counted(
+        _each(before.cpu_ns, after.cpu_ns, count),
+        _each(before.waited_ns, after.waited_ns, count),
+        more,
+    )
+
+
+def _each(before: int | None, after: int | None, count: int) -> int | None:
+    return None if before is None or after is None else max(0, after - before) // count

@@ -29,6 +29,7 @@ from edgebench.record import (
     Request,
     Unseen,
     Warmup,
+    WorstCase,
 )
 from edgebench.words.reason_words import reason
 
@@ -62,6 +63,8 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     assert replicate.memory is not None
     memory = steps.memory(start.session, replicate.memory, start.used)
     plain = _plain_decoding(behind)
+    worst_case = _worst_case(behind)
+    steps.lift_budget(job)
     checked = _output_check(behind)
     effective = steps.effective(behind, start.session) if job.full_quality else None
     replicate = msgspec.structs.replace(
@@ -71,6 +74,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
         memory=memory,
         output_check=checked,
         effective=effective,
+        worst_case=worst_case,
     )
     replicate = _equal_to_plain(replicate, plain)
     if job.full_quality:
@@ -335,6 +339,54 @@ def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
     behind.phase("comparison with plain decoding", 3 * compared * start.each_s)
     return request_kinds.compare_with_plain(
         start.session, start.pool[:compared], start.asked.new_tokens, start.task.ends
+    )
+
+
+def _worst_case(behind: _Behind) -> WorstCase | None:
+    """The prompt whose answer takes longest of those found in the time that was given; None: it was not asked for.
+
+    Answers end where the model ends them, at the tokens of a request at the latest; of conversations it is their last
+    turn, with nothing kept.
+    """
+    from edgebench.measure.loads import worst_inputs, worst_prompts
+    from edgebench.measure.replicate import generation_loops as requests
+
+    start, job, asked = behind.start, behind.start.job, behind.start.asked
+    if not job.worst_case_s:
+        return None
+    effort, clock = worst_prompts.EFFORT, time.perf_counter_ns
+    least = 2 * (effort.least + worst_prompts.ITEMS + effort.confirming)
+    limit_s = 4 * job.worst_case_s + least * start.each_s
+    behind.phase("search for the slowest prompt", limit_s)
+
+    def prompts_at(number: int) -> Prompts:
+        if not asked.turns:
+            return _prompts(start.task, asked, job.batch, number)
+        turns = start.task.turns(number, asked.prompt_tokens, asked.new_tokens, asked.turns)
+        return [turns[-1]]
+
+    def serve(prompts: Prompts) -> worst_inputs.Timed:
+        request_kinds.before(start.session, prompts)
+        request, tokens = requests.timed_request(
+            start.session,
+            prompts,
+            asked.new_tokens,
+            choose=start.choose,
+            ends=start.task.ends_of_text,
+        )
+        begin = clock()
+        for place in range(job.batch):
+            start.task.decode([step[place] for step in tokens])
+        return worst_inputs.Timed(request.token_ns[-1], clock() - begin, len(tokens))
+
+    items = [prompts_at(number) for number in range(worst_prompts.ITEMS)]
+    return worst_inputs.search(
+        serve,
+        worst_prompts.PromptCandidates(items, prompts_at, start.session.vocabulary),
+        job.worst_case_s,
+        job.seed + 1000 * job.index,
+        effort=effort,
+        windows=worst_inputs.Windows(job.min_window_s, job.batch),
     )
 
 

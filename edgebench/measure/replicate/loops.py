@@ -36,6 +36,7 @@ MIN_SAMPLES = 30
 #: a short window would give a number that says nothing.
 MIN_TIMED, MAX_SLICES = 10, 4
 MIN_WARM_UP = 3  # queries, however slow
+MAX_SCHEDULED = 1 << 20  # queries of a load
 
 
 @dataclass
@@ -278,8 +279,9 @@ def mersenne_twister(seed: int) -> random.Random:
 def queries_at(
     rate_per_s: float, slice_s: float, max_samples: int, min_window_s: float = 0.0
 ) -> int:
-    """How many queries fill a window at a rate."""
-    return max(1, min(max_samples, round(slice_s * rate_per_s)), _ceil(min_window_s * rate_per_s))
+    """How many queries fill a window at a rate; however long a meter needs it, no more than a schedule holds."""
+    filling = min(max_samples, round(slice_s * rate_per_s))
+    return max(1, min(MAX_SCHEDULED, max(filling, _ceil(min_window_s * rate_per_s))))
 
 
 def at_a_rate(

@@ -10,7 +10,7 @@ import msgspec
 
 from edgebench.backend import Backend, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import Drafting, GenerationSession, Prompts, Room
+from edgebench.generation import Drafting, GenerationSession, Prompts, Room, check_room
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
 from edgebench.measure.replicate.speculation import (
     ModelDraft,
@@ -20,6 +20,7 @@ from edgebench.measure.replicate.speculation import (
     Speculative,
 )
 from edgebench.measure.worker_messages import DraftFile, GenerateJob
+from edgebench.models.llm.gguf_file import trained_positions
 from edgebench.models.llm.tokenizer import vocabulary_of
 from edgebench.probes import process_memory
 from edgebench.record import PlainDecoding, Request
@@ -52,17 +53,12 @@ def opened(
     asset: Path,
 ) -> Opened:
     """The decoder, whose tokens `asset` has, with what drafts for it or keeps its turns. Raises UnsupportedError."""
+    _check_length(room, asked, asset)
+    if asked.draft is not None and asked.draft.tokens:
+        _check_draft_length(room, Path(asked.draft.tokens))
     if _by_the_runtime(backend, asked):
         return Opened(_runtime_speculation(backend, model, options, room, asked, asset))
-    try:
-        session = backend.open_generation(model, options, room)
-    except UnsupportedError as error:
-        if not asked.turns:
-            raise
-        why = (
-            f"turn {asked.turns} of a conversation ends at {room.positions} tokens: {error.message}"
-        )
-        raise UnsupportedError(why, f"fewer turns than {asked.turns}, or {error.fix}") from error
+    session = backend.open_generation(model, options, room)
     if asked.reuse:
         return Opened(KeptPrefix(session))
     if asked.lookup:
@@ -76,6 +72,31 @@ def opened(
     drafter = ModelDraft(drafting, asked.draft_confidence)
     added = None if before is None or after is None else max(0, after - before)
     return Opened(Speculative(session, drafter, asked.draft_tokens), added)
+
+
+def _check_length(room: Room, asked: GenerateJob, asset: Path) -> None:
+    """The model was trained for requests of such a length, whether its runtime cares or not. Raises UnsupportedError."""
+    trained = trained_positions(asset)
+    if trained is None:
+        return
+    try:
+        check_room(room, trained)
+    except UnsupportedError as error:
+        if not asked.turns:
+            raise
+        why = (
+            f"turn {asked.turns} of a conversation ends at {room.positions} tokens: {error.message}"
+        )
+        raise UnsupportedError(why, f"fewer turns than {asked.turns}, or {error.fix}") from error
+
+
+def _check_draft_length(room: Room, draft: Path) -> None:
+    trained = trained_positions(draft)
+    if trained is not None and room.positions > trained:
+        raise UnsupportedError(
+            f"{room.positions} positions are more than the {trained} of the draft",
+            "ask for shorter prompts or fewer new tokens, or for another draft",
+        )
 
 
 def _by_the_runtime(backend: Backend, asked: GenerateJob) -> bool:

@@ -22,13 +22,20 @@ from edgebench.measure.replicate.check_plan import CheckPlan
 from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job, StreamJob
-from edgebench.probes import instruction_counter, process_accounting, process_memory
-from edgebench.processes.memory_group import BY_ALLOCATIONS
+from edgebench.probes import (
+    contention,
+    instruction_counter,
+    process_accounting,
+    process_memory,
+)
+from edgebench.processes.memory_group import BY_ALLOCATIONS, lift_limit
+from edgebench.processes.parent_tie import limit_memory
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import (
     MULTI_STREAM,
     Accounts,
     Company,
+    CompanyCounter,
     Completion,
     HeldMemory,
     Instructions,
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
 
     from edgebench.backend import DeviceTimes, Effective, TensorInfo
     from edgebench.generation import GenerationSession
-    from edgebench.measure.replicate.company_blocks import Counted as Counted_
+    from edgebench.measure.replicate.company_blocks import Blocks
     from edgebench.measure.replicate.loops import Schedule, Window
     from edgebench.measure.replicate.quality_checks import Standard
     from edgebench.measure.replicate.quality_pass import QualityTime
@@ -93,6 +100,17 @@ def allocations_limit(job: Job) -> int | None:
     by_itself = job.memory_budget_by == BY_ALLOCATIONS
     limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def lift_budget(job: Job) -> None:
+    """Ends the budget of memory behind what is measured: the checks that follow hold references, and a runtime may open
+    the model once more."""
+    if job.memory_budget_bytes is None:
+        return
+    if job.memory_budget_group:
+        lift_limit(Path(job.memory_budget_group))
+    else:
+        limit_memory(job.memory_limit_bytes)
 
 
 def import_runtime(job: Job, link: ParentLink) -> Runtime:
@@ -310,15 +328,19 @@ def device_times(opened: Opened) -> DeviceTimes | None:
 def company(opened: Opened) -> Company | None:
     """The model alone and beside its companions, after everything else was timed; None: it has none."""
     from edgebench.measure.replicate.company_blocks import Companions, in_company, plan
+    from edgebench.measure.replicate.company_blocks import Counted as Counted_
 
     beside = opened.job.company
     if beside is None:
         return None
     asked = plan(opened.job.slice_s, opened.typical_ns)
     opened.phase("measurement in company", 20 * asked.pairs * asked.block_s, 100)
-    blocks = in_company(
-        opened.session.run, opened.pool, Companions(beside.pids), asked, look=_counted
-    )
+    told = contention.counters()
+
+    def look() -> Counted_:
+        return Counted_(*process_accounting.cpu_and_wait_ns(), told.look())
+
+    blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked, look=look)
     return Company(
         companions=beside.names,
         alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
@@ -330,14 +352,25 @@ def company(opened: Opened) -> Company | None:
         company_cpu_ns=_known([block.counted.cpu_ns for block in blocks.company]),
         alone_waited_ns=_known([block.counted.waited_ns for block in blocks.alone]),
         company_waited_ns=_known([block.counted.waited_ns for block in blocks.company]),
+        counters=_counters(blocks, told),
+        untold=told.untold,
         notes=beside.notes,
     )
 
 
-def _counted() -> Counted_:
-    from edgebench.measure.replicate.company_blocks import Counted
-
-    return Counted(*process_accounting.cpu_and_wait_ns())
+def _counters(blocks: Blocks, told: contention.Told) -> list[CompanyCounter]:
+    """What was told in every block, a query."""
+    every = [block.counted.more for block in (*blocks.alone, *blocks.company)]
+    return [
+        CompanyCounter(
+            name=name,
+            source=source,
+            alone=[block.counted.more[name] for block in blocks.alone],
+            company=[block.counted.more[name] for block in blocks.company],
+        )
+        for name, source in told.sources.items()
+        if all(name in more for more in every)
+    ]
 
 
 def _known(values: Sequence[int | None]) -> list[int]:
@@ -422,7 +455,7 @@ def worst_case(opened: Opened) -> WorstCase | None:
     if not job.worst_case_s:
         return None
     task = opened.task()  # which a replicate that seeks nothing does without
-    opened.phase("search for the slowest input", 2 * job.worst_case_s, 8 * worst_inputs.ITEMS)
+    opened.phase("search for the slowest input", 4 * job.worst_case_s, 8 * worst_inputs.ITEMS)
     raws = [task.raw(index) for index in range(min(len(task), worst_inputs.ITEMS))]
     answering = raws[0]
     clock = time.perf_counter_ns
@@ -437,8 +470,13 @@ def worst_case(opened: Opened) -> WorstCase | None:
             task.postprocess(item, answering)
         return worst_inputs.Timed(ran - start, clock() - ran)
 
-    items = [task.preprocess(raw) for raw in raws]
-    return worst_inputs.search(serve, items, job.worst_case_s, job.seed + 1000 * job.index)
+    return worst_inputs.search(
+        serve,
+        worst_inputs.Inputs([task.preprocess(raw) for raw in raws]),
+        job.worst_case_s,
+        job.seed + 1000 * job.index,
+        windows=worst_inputs.Windows(job.min_window_s, job.batch),
+    )
 
 
 def check_shapes(opened: Opened) -> None:

@@ -59,7 +59,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
     limit_memory(steps.allocations_limit(job))
-    instruction_counter.begin()
+    instruction_counter.begin(instruction_counter.INSTRUCTIONS)
+    if job.company is not None:
+        instruction_counter.begin(instruction_counter.CACHE_MISSES)
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker
@@ -81,6 +83,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     company = steps.company(opened)
     shapes = steps.shape_changes(opened)
     worst_case = steps.worst_case(opened)
+    steps.lift_budget(job)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.models.file_kind import format_of
 from edgebench.models.llm.ggml_blocks import Blocks, blocks_of
 from edgebench.models.llm.gguf_layout import Layout, TensorPlace, read_layout
 
@@ -145,6 +146,15 @@ class GgufFile:
         """Returns the divisors of the rotary frequencies (`rope_freqs.weight`), where the file says so."""
         factors = self.tensors.get("rope_freqs.weight")
         return None if factors is None else factors.values()
+
+
+def trained_positions(model: Path) -> int | None:
+    """Tokens of the longest text that a decoder was trained for; None: the file does not tell."""
+    if format_of(model) != "gguf":
+        return None
+    metadata = GgufFile(model).metadata
+    told = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    return told if type(told) is int and told > 0 else None
 
 
 def _layout(path: Path) -> Layout:

@@ -27,7 +27,7 @@ def cpu_pressure(machine: Machine) -> StateCheck | None:
     return judge(
         "cpu_pressure",
         share <= PRESSURE_LIMIT_PERCENT,
-        words.waited_for_cpu(share),
+        words.waited_for_cpu(percent=share),
         words.WAIT_SECONDS,
     )
 
@@ -43,7 +43,7 @@ def load(machine: Machine) -> StateCheck | None:
     return judge(
         "load",
         per_cpu <= LOAD_PER_CPU_LIMIT,
-        words.load_per_cpu(per_cpu),
+        words.load_per_cpu(load=per_cpu),
         words.WAIT_A_MINUTE,
     )
 
@@ -66,7 +66,7 @@ def steal(machine: Machine) -> StateCheck | None:
     return judge(
         "steal",
         share <= STEAL_LIMIT,
-        words.stolen_since_boot(share),
+        words.stolen_since_boot(share=share),
         words.DEDICATED_CORES,
     )
 
@@ -97,7 +97,7 @@ def cgroup_throttle(machine: Machine) -> StateCheck | None:
     if not counts:
         return None
     total = sum(counts.values())
-    return recorded("cgroup_throttle", words.quota_ran_out(total))
+    return recorded("cgroup_throttle", words.quota_ran_out(periods=total))
 
 
 def hypervisor(machine: Machine) -> StateCheck | None:
@@ -107,7 +107,7 @@ def hypervisor(machine: Machine) -> StateCheck | None:
     return judge(
         "hypervisor",
         not virtual.virtual,
-        words.virtual_machine(virtual.evidence) if virtual.virtual else virtual.evidence,
+        words.virtual_machine(evidence=virtual.evidence) if virtual.virtual else virtual.evidence,
         words.ONE_SESSION,
     )
 
@@ -119,7 +119,9 @@ def emulated(machine: Machine, process: Process | None = None) -> StateCheck | N
     emulator = emulation.detect(machine, process or emulation.Process.own())
     if not emulator.emulated:
         return None
-    return judge("emulation", False, emulator.evidence, words.use_native_python(emulator.kernel))
+    return judge(
+        "emulation", False, emulator.evidence, words.use_native_python(kernel=emulator.kernel)
+    )
 
 
 def _pressure_percent(machine: Machine, resource: str) -> float | None:

@@ -22,14 +22,14 @@ def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | No
     if declared is None:
         return None if mode_now is None else recorded("power_mode", mode_now)
     if mode_now is None:
-        return unknown("power_mode", words.mode_untold(declared))
+        return unknown("power_mode", words.mode_untold(declared=declared))
     same = mode.is_called(declared) if mode else mode_now == declared
     if same is None:
-        return unknown("power_mode", words.mode_beside_declared(mode_now, declared))
+        return unknown("power_mode", words.mode_beside_declared(mode=mode_now, declared=declared))
     return judge(
         "power_mode",
         same,
-        mode_now if same else words.mode_unlike_declared(mode_now, declared),
+        mode_now if same else words.mode_unlike_declared(mode=mode_now, declared=declared),
         words.set_power_mode(declared, None if mode else f"/{_PROFILE}"),
     )
 
@@ -65,7 +65,7 @@ def _macos_battery(machine: Machine) -> StateCheck | None:
     drawn = re.search(r"drawing from '([^']+)'", machine.run(["pmset", "-g", "batt"]) or "")
     if drawn is None:
         return unknown("battery", words.NO_BATTERY_ANSWER)
-    return _battery("Battery" in drawn[1], words.drawing_from(drawn[1]))
+    return _battery("Battery" in drawn[1], words.drawing_from(supply=drawn[1]))
 
 
 def _battery(on_battery: bool, evidence: str) -> StateCheck:

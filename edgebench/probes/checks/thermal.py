@@ -61,7 +61,9 @@ def _margin(name: str, kind: str, reading: Path, limit: Path) -> list[tuple[floa
     now, end = proc_files.read_int(reading), proc_files.read_int(limit)
     if now is None or end is None or now < COLDEST_C * 1000 or end <= 0:
         return []
-    evidence = words.temperature_and_limit(name, now / 1000, kind, end / 1000)
+    evidence = words.temperature_and_limit(
+        sensor=name, now_c=now / 1000, kind=kind, limit_c=end / 1000
+    )
     return [((end - now) / 1000, evidence)]
 
 
@@ -73,7 +75,7 @@ def throttle_counts(machine: Machine) -> StateCheck | None:
     if not counts:
         return unknown("thermal_throttle", words.NO_THROTTLE_COUNTERS)
     total = sum(counts.values())
-    return recorded("thermal_throttle", words.throttled_since_boot(total))
+    return recorded("thermal_throttle", words.throttled_since_boot(events=total))
 
 
 def cooling_throttle(machine: Machine) -> StateCheck | None:
@@ -87,7 +89,7 @@ def cooling_throttle(machine: Machine) -> StateCheck | None:
     return judge(
         "cooling_throttle",
         not slowed,
-        slowed or words.none_slows(len(devices)),
+        slowed or words.none_slows(devices=len(devices)),
         words.COOL_DOWN_OR_BETTER,
         bad="invalid",
     )
@@ -158,12 +160,12 @@ def fan(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
     turning = [
-        words.fan_speed(proc_files.read(path.parent / "name") or path.parent.name, speed)
+        words.fan_speed(name=proc_files.read(path.parent / "name") or path.parent.name, rpm=speed)
         for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/fan[0-9]*_input")
         if (speed := proc_files.read_int(path)) is not None
     ]
     turning += [
-        words.fan_step(name, step)
+        words.fan_step(name=name, step=step)
         for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
         if "fan" in (name := proc_files.read(path / "type") or "").lower()
         and (step := proc_files.read_int(path / "cur_state")) is not None

@@ -277,4 +277,5 @@ function drawCharts() {
   drawRoofline();
   drawScalings();
   drawRates();
+  drawBudgets();
 }

@@ -267,6 +267,16 @@ def test_a_profile_without_open_axes_is_refused(major: int, tmp_path: Path) -> N
         opened(convolution(1).write(tmp_path), tmp_path, profile=PROFILE)
 
 
+def test_a_profile_that_shrinks_or_is_of_another_rank_is_refused(
+    major: int, tmp_path: Path
+) -> None:
+    model = dynamic(tmp_path)
+    with pytest.raises(UnsupportedError, match="TensorRT refuses the profile"):
+        opened(model, tmp_path, profile="image=8x3x8x8:4x3x8x8:1x3x8x8")
+    with pytest.raises(UnsupportedError, match="another rank"):
+        opened(model, tmp_path, profile="image=1x3:4x3:8x3")
+
+
 def test_a_profile_that_makes_no_sense_is_refused() -> None:
     assert build_engine.parse_profile("a=1x2:3x4:5x6+b=1:2:3")["b"] == ((1,), (2,), (3,))
     with pytest.raises(UnsupportedError, match="is no NAME=LEAST:USUAL:MOST"):

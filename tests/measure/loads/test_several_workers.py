@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgebench.analysis.per_row.rate_search import overloaded
@@ -119,6 +120,8 @@ def test_two_workers_serve_what_is_too_much_for_one() -> None:
     assert "the work takes 1.5 times" in overloaded(paced(1, 15_000_000))
     load = paced(2, 15_000_000)
     assert overloaded(load) == ""
+    alone = msgspec.structs.replace(load, due_ns=[0], service_ns=[1_000_000], depth=[1])
+    assert overloaded(alone) == "", "a single query comes at once, and has a whole period"
     made = [replicate(paced=load, window_ns=7_000_000_000)]
     (row,) = build_table([record(scenario="server", rate_per_s=100.0, replicates=made)]).rows
     assert row.paced is not None
@@ -141,3 +144,15 @@ def test_the_axis_is_that_of_servers_alone() -> None:
         scenarios({"workers": [1000]}, "server")
     with pytest.raises(UsageError, match="a whole number of 1 or more"):
         scenarios({"workers": [0]}, "server")
+
+
+@pytest.mark.parametrize(("late_ns", "said"), [(400_000, False), (600_000, True)])
+def test_a_row_says_where_the_loop_itself_is_late_by_more_than_5_percent(
+    late_ns: int, said: bool
+) -> None:
+    load = msgspec.structs.replace(paced(1, 1_000_000), wake_late_ns=[late_ns] * 700)
+    made = [replicate(0, [10_000_000] * 700, paced=load, window_ns=7_000_000_000)]
+    (row,) = build_table([record(scenario="server", rate_per_s=100.0, replicates=made)]).rows
+    assert row.paced is not None
+    assert row.paced.wake_late_p50_ns == late_ns
+    assert any("late on an idle device: 6% of p50" in line for line in remarks(row)) == said

@@ -1,0 +1,77 @@
+"""Speed against memory in the report: the curve of budgets, those that do not fit, and its picture."""
+
+from __future__ import annotations
+
+import re
+
+from edgebench.backend import Scalar
+from edgebench.record import Accounts, Record
+from edgebench.report import pictures
+from edgebench.report.build_report import build_report
+from edgebench.report.html_page import render
+from edgebench.words.reason_words import reason
+from tests.records import MIB, failed, generating, record, replicate
+
+REQUESTS, TOKENS = 8, 16
+VARIANT: dict[str, Scalar] = {"precision": "as-is", "prompt_tokens": 128, "new_tokens": TOKENS}
+
+
+def held_to(budget: str, step_ns: int, read: int, faults: int) -> Record:
+    """A decoder that fits; `read` and `faults` of each of its tokens."""
+    accounts = Accounts(
+        wall_ns=10**9,
+        major_faults=faults * REQUESTS * TOKENS,
+        storage_read_bytes=read * REQUESTS * TOKENS,
+    )
+    each = [generating(n, step_ns=step_ns, tokens=TOKENS, accounts=accounts) for n in range(3)]
+    return record(
+        {**VARIANT, "memory_budget": budget},
+        scenario="generate",
+        backend="llama_cpp",
+        replicates=each,
+    )
+
+
+def misfit(budget: str) -> Record:
+    why = reason("does_not_fit", budget_bytes=64 * MIB, by="cgroup v2", detail="killed")
+    return failed(
+        {**VARIANT, "memory_budget": budget},
+        why.code,
+        why.message,
+        scenario="generate",
+        backend="llama_cpp",
+    )
+
+
+def test_rows_that_differ_in_their_budget_are_a_curve() -> None:
+    rows = [
+        held_to("1GiB", 20_000_000, 0, 0),
+        held_to("96MiB", 90_000_000, 50 * MIB, 700),
+        misfit("64MiB"),
+    ]
+    report = build_report(rows, ["a.jsonl"])
+    (curve,) = report.budget_curves
+    small, middle, large = curve.points
+    assert (small.budget, small.ms, small.why[:12]) == (
+        "64MiB",
+        None,
+        "does not fit",
+    )
+    assert (middle.budget_mib, middle.why) == (96, "")
+    assert middle.ms is not None
+    assert 90 <= middle.ms < 90.1
+    assert (middle.read_mib, middle.faults) == (50, 700)
+    assert (large.read_mib, large.faults) == (0, 0)
+    assert curve.words == "the least that fits: 96MiB"
+    html = render(report)
+    assert '<div id="chart-budgets-0" class="plot">' in html
+    assert '<a href="#budgets">' in html
+    assert "no: does not fit into 64.0 MiB (held to by cgroup v2): killed" in html
+    assert "read from storage a token (MiB)" in pictures.svg(report)
+
+
+def test_one_budget_is_no_curve() -> None:
+    plain = record(replicates=[replicate(0), replicate(1)])
+    report = build_report([plain, held_to("1GiB", 20_000_000, 0, 0)], ["a.jsonl"])
+    assert report.budget_curves == []
+    assert re.search(r'<details[^>]*id="budgets"', render(report)) is None
