@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.perf.analysis_scale import resample
@@ -41,8 +42,10 @@ def main() -> None:
             f"{len(sizes)} data files, {sum(sizes) / 2**20:.0f} MiB; index {index / 2**20:.2f} MiB, "
             f"largest {max(sizes) / 2**20:.2f} MiB"
         )
-        if shutil.which("chromium"):
+        if shutil.which("chromium") and find_spec("playwright"):
             _pages(out)
+        else:
+            print("pages not opened: needs chromium and `pip install -e .[browser]`")
 
 
 def _pages(out: Path) -> None:

@@ -63,9 +63,9 @@ def test_no_command_takes_a_prediction_for_results(shelf: tuple[Path, Path], for
     refused("compare", file, new)
     refused("gate", new, "--baseline", file)
     refused("predict", known, "--device", file)
-    for maker, name in (("report", "r.html"), ("export", "t.csv"), ("site", "site")):
+    for writer, name in (("report", "r.html"), ("export", "t.csv"), ("site", "site")):
         out = known.parent / name
-        refused(maker, file, "-o", out)
+        refused(writer, file, "-o", out)
         assert not out.exists()
 
 
