@@ -119,7 +119,20 @@ def test_a_block_without_a_partner_cannot_be() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["cpu", "cpu:0", "cpu:-1", "cpu:two", "memory:8", "memory:0GB", "disk:1", ""]
+    "text",
+    [
+        "cpu",
+        "cpu:0",
+        "cpu:-1",
+        "cpu:two",
+        "memory:8",
+        "memory:1.5",
+        "memory:1e9",
+        "memory:8/s",
+        "memory:0GB",
+        "disk:1",
+        "",
+    ],
 )
 def test_a_companion_is_a_number_of_cores_a_rate_or_a_size(text: str) -> None:
     assert parse_companion("cpu:2") == (2, None, None)
