@@ -4,7 +4,7 @@ acceptance."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -284,6 +284,16 @@ def test_prompts_of_a_conversation_build_upon_each_other(tmp_path: Path) -> None
     assert text.count("assistant") >= 2 or text.count("user") >= 2
 
 
+def noting(read: list[Path], ask: Callable[[Path], object]) -> Callable[[Path], object]:
+    """The same question, which notes of what file it is asked."""
+
+    def asked(path: Path) -> object:
+        read.append(path)
+        return ask(path)
+
+    return asked
+
+
 def test_what_files_tell_is_read_before_the_load_which_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,9 +303,7 @@ def test_what_files_tell_is_read_before_the_load_which_is_timed(
     read: list[Path] = []
     for name in ("trained_positions", "vocabulary_of"):
         ask = getattr(request_kinds, name)
-        monkeypatch.setattr(
-            request_kinds, name, lambda path, ask=ask: read.append(path) or ask(path)
-        )
+        monkeypatch.setattr(request_kinds, name, noting(read, ask))
     draft = DraftFile(
         path=str(small.path), format="gguf", sha256="", precision="as-is", tokens=str(small.path)
     )

@@ -107,6 +107,7 @@ def test_a_real_group_ends_a_process_that_holds_more_and_lets_one_read_a_larger_
     assert not folder.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_models_files_are_those_named_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
