@@ -56,13 +56,25 @@ def doubts(report: SearchReport) -> Iterator[str]:
     chosen = report.deployment
     if chosen is not None and chosen.speedup_low is None:
         yield "(?) one process each was measured, so the speed has no interval: give more --budget"
-    held = next((row for row in report.rows if row.standing == "held"), None)
-    if held is None or (chosen is not None and (held.speedup or 0) <= (chosen.speedup or 0)):
+    held = next(
+        (row for row in report.rows if row.standing == "held" and _is_faster(row, chosen)), None
+    )
+    if held is None:
         return
     gain = f"{held.speedup:.2f}x" if held.speedup else "faster"
     yield (
         f"faster, and not shown to be safe: {held.backend} {held.label}, {gain}; more test items could show it"
     )
+
+
+def _is_faster(row: SearchRow, chosen: SearchRow | None) -> bool:
+    """Whether a row is faster than the choice, or than fp32 where nothing is chosen: speeds beside fp32 compare only where
+    both have the same fp32."""
+    if chosen is None:
+        return (row.speedup or 0) > 1
+    if (row.backend, row.settings) == (chosen.backend, chosen.settings):
+        return (row.speedup or 0) > (chosen.speedup or 0)
+    return (row.p50_ns or math.inf) < (chosen.p50_ns or math.inf)
 
 
 def _why_not(report: SearchReport) -> str:
@@ -81,7 +93,11 @@ def _why_not(report: SearchReport) -> str:
         return f"nothing faster has more of {report.maximize} than fp32"
     if any(row.standing == "held" for row in faster):
         return "faster maps hold the limits on test items, but too few items show that they do"
-    return "every faster map misses a limit"
+    if all(row.speedup_low is not None and row.speedup_low <= 1 for row in faster):
+        return "nothing is faster for sure; give more --budget"
+    if all(row.standing in ("missed", "tuning") for row in faster):
+        return "every faster map misses a limit"
+    return "nothing that is surely faster was shown to hold every limit"
 
 
 def _more_reward(row: SearchRow, report: SearchReport) -> bool:

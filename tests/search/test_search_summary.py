@@ -26,6 +26,7 @@ from edgebench.search.search_report import SearchReport
 from edgebench.search.search_summary import summary_of
 from edgebench.search.search_text import (
     decision,
+    doubts,
     explain_command,
     front_words,
     lines_of,
@@ -34,7 +35,7 @@ from edgebench.search.search_text import (
 )
 from edgebench.search.verify import _Draw, _Verifier
 from tests.records import record
-from tests.search.made_search import made_search, without_answers
+from tests.search.made_search import made_search, row, without_answers
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -279,3 +280,33 @@ def test_rows_that_are_not_compared_with_fp32_are_not_called_slower() -> None:
     ]
     [_, words] = decision(msgspec.structs.replace(report, rows=rows)).split(": ")
     assert words == "too little was measured to compare anything with fp32; give more --budget"
+
+
+def _why_fp32(**changes: Any) -> str:
+    """Why nothing is offered where all rows but fp32 are so."""
+    report = made_search(chosen=False)
+    rows = [
+        row if row.standing == "base" else msgspec.structs.replace(row, **changes)
+        for row in report.rows
+    ]
+    return decision(msgspec.structs.replace(report, rows=rows)).split(": ")[1]
+
+
+def test_only_a_map_that_misses_a_limit_is_said_to_miss_one() -> None:
+    assert _why_fp32(standing="missed") == "every faster map misses a limit"
+    assert _why_fp32(standing="untested") == (
+        "nothing that is surely faster was shown to hold every limit"
+    )
+    unsure = _why_fp32(standing="untested", speedup=1.02, speedup_low=0.97, speedup_high=1.07)
+    assert unsure == "nothing is faster for sure; give more --budget"
+
+
+def test_speeds_beside_different_rows_of_fp32_are_not_compared() -> None:
+    """A map of 4x on a slow backend is not faster than the choice on a fast one."""
+    report = made_search()
+    held = row("mixed:0", 9.0, 0.82, id="slow", backend="slow", standing="held", speedup=4.0)
+    told = msgspec.structs.replace(report, rows=[*report.rows, held])
+    assert list(doubts(told)) == []
+    quick = msgspec.structs.replace(held, p50_ns=1e6, speedup=1.1)
+    [text] = doubts(msgspec.structs.replace(report, rows=[quick, *report.rows]))
+    assert text.startswith("faster, and not shown to be safe: slow mixed:0")
