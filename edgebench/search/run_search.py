@@ -445,6 +445,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,
+        better="lower" if _main_metric(it.workload)[1] == "lower" else "higher",
         confidence=it.request.confidence,
         explained=None if explained is None else explained.map.precision,
         kept_in_fp32=float_groups(exploration.units, explained),
@@ -536,7 +537,12 @@ def _written_maps(
         return {}
     folder = outcome.file.with_suffix(".maps")
     notes = {
-        unit.name: f"{unit.op}: fp32 {unit.fp32_us:.0f} us, int8 {unit.int8_us:.0f} us"
+        unit.name: f"{unit.op}: "
+        + (
+            f"fp32 {unit.fp32_us:.0f} us, int8 {unit.int8_us:.0f} us"
+            if unit.timed
+            else "times unknown"
+        )
         + ("" if unit.damage is None else f", damage {unit.damage:.2g}")
         for unit in exploration.units
     }

@@ -149,7 +149,7 @@ def why(report: SearchReport) -> str:
     text = "1 group stays in fp32" if len(kept) == 1 else f"{len(kept)} groups stay in fp32"
     if report.deployment is None or report.deployment.precision != report.explained:
         text = f"in {report.explained}, which is not offered, {text}"
-    slower = sum(group.gain_us <= 0 for group in kept)
+    slower = sum(group.timed and group.gain_us <= 0 for group in kept)
     if not slower:
         return text
     which = (
@@ -168,15 +168,18 @@ def group_words(group: FloatGroup) -> str:
     name = f"{group.op} {_short(group.name)}"
     if group.gain_us > 0:
         return f"{name}: int8 would gain {group.gain_us:.0f} us, output error {damage}"
+    if not group.timed:
+        return f"{name}: its times are unknown, output error {damage}"
     times = f"int8 takes {group.int8_us:.0f} us where fp32 takes {group.fp32_us:.0f} us"
     return f"{name}: {times}, output error {damage}"
 
 
 def told_groups(report: SearchReport, most: int) -> list[FloatGroup]:
     """Of the groups that stay in fp32 those that tell most: the dearest in quality, and then the slowest in int8."""
-    damaging = [group for group in report.kept_in_fp32 if group.gain_us > 0]
+    damaging = [group for group in report.kept_in_fp32 if group.gain_us > 0 or not group.timed]
     slower = sorted(
-        (group for group in report.kept_in_fp32 if group.gain_us <= 0), key=lambda g: g.gain_us
+        (group for group in report.kept_in_fp32 if group.timed and group.gain_us <= 0),
+        key=lambda g: g.gain_us,
     )
     few = min(len(slower), max(most // 2, most - len(damaging)))
     return [*damaging[: most - few], *slower[:few]]

@@ -21,8 +21,8 @@ from edgebench.report.html_page import render
 from edgebench.report.report_model import Report
 from edgebench.search.kept_search import keep_search, read_search
 from edgebench.search.search_messages import Demand, Verification
-from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg
-from edgebench.search.search_report import SearchReport
+from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg, unit_words
+from edgebench.search.search_report import SearchReport, float_groups, map_of
 from edgebench.search.search_summary import summary_of
 from edgebench.search.search_text import (
     decision,
@@ -32,6 +32,7 @@ from edgebench.search.search_text import (
     lines_of,
     run_command,
     told_groups,
+    why,
 )
 from edgebench.search.verify import _Draw, _Verifier
 from tests.records import record
@@ -310,3 +311,33 @@ def test_speeds_beside_different_rows_of_fp32_are_not_compared() -> None:
     quick = msgspec.structs.replace(held, p50_ns=1e6, speedup=1.1)
     [text] = doubts(msgspec.structs.replace(report, rows=[quick, *report.rows]))
     assert text.startswith("faster, and not shown to be safe: slow mixed:0")
+
+
+def test_groups_without_times_are_not_said_to_be_no_faster_in_int8() -> None:
+    report = made_search()
+    untimed = [
+        msgspec.structs.replace(unit, fp32_us=0.0, int8_us=0.0, timed=False)
+        for unit in report.exploration.units
+    ]
+    explained = map_of(report.exploration.candidates, report.explained)
+    told = msgspec.structs.replace(report, kept_in_fp32=float_groups(untimed, explained))
+    assert why(told) == "6 groups stay in fp32"
+    text = " ".join(lines_of(told, 400))
+    assert "its times are unknown" in text
+    assert "0 us" not in text
+    assert {tuple(cells[1:4]) for cells in summary_of(told).kept} == {("-", "-", "-")}
+    assert "times unknown" in unit_words(untimed[0], "fp32")
+
+
+def test_the_front_is_drawn_towards_less_where_less_is_better() -> None:
+    """A model without labels is judged by its error, and no limit says that less of it is better."""
+    report = made_search()
+    rows = [row("fast", 2.0, 0.3), row("slow", 4.0, 0.1), row("beaten", 5.0, 0.2)]
+    drawn = {}
+    for better in ("higher", "lower"):
+        told = msgspec.structs.replace(report, rows=rows, verdicts=[], better=better)
+        [way] = re.findall(
+            r'<path d="([^"]*)" fill="none" stroke="[^"]*" stroke-width="1.5"', svg(told)
+        )
+        drawn[better] = way.count("H")
+    assert drawn == {"higher": 0, "lower": 1}
