@@ -338,13 +338,15 @@ def _family_lines(family: Family, width: int) -> Iterator[Line]:
     yield from wrapped(f"{len(family.names) + len(family.dropped)} models together", width, TITLE)
     best = family.chosen
     if best is None:
-        yield from wrapped("nothing was measured: give more --budget", width, WORSE)
+        missed = "deploy none: no deployment of any model was shown to hold every limit"
+        none = "nothing was measured: give more --budget"
+        yield from wrapped(missed if family.offers else none, width, WORSE)
         return
     told = f"deploy {best.model}, {best.row.backend} {best.row.label}"
     yield from wrapped(plain(told), width, DEPLOY)
     for name, why_dropped in family.dropped.items():
         yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
-    compared = {offer.model for offer in family.offers if offer.offered}
+    compared = {o.model for o in family.offers if o.offered or o.row.standing == "base"}
     for name in (each for each in family.names if each not in compared):
         text = (
             f"{name} takes no part: the budget left no time to measure its fp32; give more --budget"

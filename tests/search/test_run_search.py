@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from edgebench.analysis.table import build_table
 from edgebench.api import progress_output, run_request
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
@@ -375,6 +376,53 @@ def test_a_family_shares_one_budget_and_offers_its_best(
     render_family(family, out)
     assert "deploy b.onnx, ort fp32" in out.getvalue()
     assert "2 models together" in out.getvalue()
+
+
+def test_models_are_held_against_each_other_by_the_metric_of_the_first_limit() -> None:
+    """Also where a report shows another one, since none of its rows was worth testing."""
+    tested, other = made_search(), made_search(chosen=False)
+    rows = [msgspec.structs.replace(row, quality={"nll": 9.0, **row.quality}) for row in other.rows]
+    other = msgspec.structs.replace(other, rows=rows, verdicts=[])
+    assert (tested.metric, other.metric) == ("accuracy", "nll")
+    required = requirements_of(WORKLOAD, ["accuracy>=0.8"])
+    found = [run_search.Found(each, None) for each in (tested, other)]
+    offers = model_family._offers(["a.onnx", "b.onnx"], found, required)
+    assert {offer.metric for offer in offers} == {"accuracy"}
+
+
+def test_fp32_that_misses_a_limit_of_cost_is_not_offered() -> None:
+    report = made_search(chosen=False)
+    records = [record({"precision": "fp32"}, workload="file-typing", p50=6e6)]
+    [measured] = build_table(records).rows
+    rows = [
+        msgspec.structs.replace(row, id=measured.id) if row.standing == "base" else row
+        for row in report.rows
+    ]
+    found = run_search.Found(
+        msgspec.structs.replace(report, rows=rows), run_request.Outcome(records, None)
+    )
+    chosen = {}
+    for limit in ("latency.p50<=9ms", "latency.p50<=5ms"):
+        required = requirements_of(WORKLOAD, ["accuracy>=0.8", limit])
+        offers = model_family._offers(["a.onnx"], [found], required)
+        chosen[limit] = [offer.row.precision for offer in offers if offer.offered]
+    assert chosen == {"latency.p50<=9ms": ["fp32"], "latency.p50<=5ms": []}
+    out = io.StringIO()
+    render_family(model_family.Family(["a.onnx"], [found], {}, offers, None), out)
+    assert "deploy none: no deployment of any model was shown to hold every limit" in out.getvalue()
+
+
+def test_a_model_whose_fp32_is_its_fastest_is_judged_by_that(tmp_path: Path) -> None:
+    """Not by maps that are slower, and not by sums over kernels."""
+    options: Any = SimpleNamespace(model="a.onnx")
+    it: Any = SimpleNamespace(
+        request=run_search.SearchRequest(options, 9.0, 6, tmp_path, False, []),
+        required=requirements_of(WORKLOAD, ()),
+    )
+    slower = candidate(GROUPS, 0.01, 7.0)
+    for found in (exploration(slower), exploration()):
+        found = msgspec.structs.replace(found, fp32_quick_ms=5.0)
+        assert model_family._prospect(it, found).quick_ms == 5.0
 
 
 def test_models_without_labels_are_not_compared(
