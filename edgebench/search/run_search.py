@@ -423,7 +423,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
     able = deployable(fitting, candidates, exploration.fp32_quick_ms)
-    if _asked_settings(it) != _settings(it.cell):
+    if _asked_settings(it) != _settings(it.cell) or len(it.request.options.backends) > 1:
         able = by_latency(able)
     base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
     order = by_reward(able, it.request.reward, base)

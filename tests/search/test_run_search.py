@@ -134,7 +134,7 @@ class Made:
         return run_request.Outcome([self.record(str(each)) for each in precisions], file)
 
     def record(self, precision: str) -> Record:
-        times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
+        times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8, "fp16": 6.0, "bf16": 6.0}
         times |= {each.map.precision: each.quick_ms or 0.0 for each in self.found.candidates}
         value = self.values.get(precision, 0.84)
         made = quality(value, 0.82, items=336)
@@ -568,3 +568,28 @@ def test_every_setting_that_is_asked_for_is_measured_and_the_fastest_of_all_is_c
     assert f"deploy ort {FAST.map.precision} threads=2: " in text
     assert "--set threads=2" in text
     assert "--set threads=1" not in text
+
+
+def test_of_several_backends_the_fastest_row_is_chosen_and_not_the_largest_gain(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(exploration(FAST), [verdict(FAST.map.precision, shown=True)])
+
+    def measured(options: Options, start: run_request.Start, voice: Any) -> run_request.Outcome:
+        outcome = Made.measure(made, options, start, voice)
+        return run_request.Outcome([*outcome.records, *map(slowly, outcome.records)], outcome.file)
+
+    def slowly(one: Record) -> Record:
+        """Every map is 4x as fast as fp32, and slower than the other backend's."""
+        precision = str(one.cell.variant["precision"])
+        return record(
+            one.cell.variant, workload="file-typing", backend="openvino",
+            p50=(20.0 if precision == "fp32" else 5.0) * 1e6, quality=one.quality,
+            seed=len(precision), effective=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(made, "measure", measured)
+    report, _ = searching(made, backends="ort,openvino")
+    assert report is not None
+    assert report.deployment is not None
+    assert (report.deployment.backend, report.deployment.precision) == ("ort", FAST.map.precision)
