@@ -137,7 +137,7 @@ def items_to_show(limit: LimitVerdict) -> int | None:
     width = sign * (limit.change - worst)
     if room <= 0 or width <= 0:
         return None
-    power = 1 if limit.change == 0 else 2
+    power = 1 if limit.still else 2
     return math.ceil(limit.items * (width / room) ** power)
 
 

@@ -29,6 +29,7 @@ from edgebench.search.search_text import (
     doubts,
     explain_command,
     front_words,
+    items_to_show,
     lines_of,
     run_command,
     told_groups,
@@ -341,3 +342,13 @@ def test_the_front_is_drawn_towards_less_where_less_is_better() -> None:
         )
         drawn[better] = way.count("H")
     assert drawn == {"higher": 0, "lower": 1}
+
+
+def test_answers_that_changed_and_balance_out_take_items_by_the_square() -> None:
+    [verdict] = made_search(chosen=False).verdicts
+    balanced = msgspec.structs.replace(
+        verdict.limits[0], limit=0.8, fp32=0.84, change=0.0, low=-0.08
+    )
+    assert items_to_show(balanced) == pytest.approx(4000, abs=1)
+    still = msgspec.structs.replace(balanced, still=True)
+    assert items_to_show(still) == pytest.approx(2000, abs=1)
