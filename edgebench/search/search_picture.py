@@ -325,6 +325,8 @@ def _name(row: SearchRow, several: bool) -> str:
     name = str(row.precision)
     if is_mixed(name) and row.groups is not None:
         name = f"{row.int8_groups} of {row.groups} int8"
+        if row.split.get("w4"):
+            name = f"{row.split['w4']} of {row.groups} w4"
     name = " ".join([name, *row.settings])
     return f"{row.backend} {name}" if several else name
 

@@ -48,6 +48,8 @@ def decision(report: SearchReport) -> str:
     else:
         gain += " (?)"
     parts = f", {chosen.int8_groups} of {chosen.groups} groups in int8" if chosen.groups else ""
+    if chosen.split.get("w4"):
+        parts = f", groups: {groups_split(chosen.split)}"
     return f"deploy {chosen.backend} {chosen.label}: {gain}{parts}"
 
 

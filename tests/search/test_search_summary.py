@@ -352,3 +352,16 @@ def test_answers_that_changed_and_balance_out_take_items_by_the_square() -> None
     assert items_to_show(balanced) == pytest.approx(4000, abs=1)
     still = msgspec.structs.replace(balanced, still=True)
     assert items_to_show(still) == pytest.approx(2000, abs=1)
+
+
+def test_weights_of_4_bits_are_not_counted_as_no_groups_in_int8() -> None:
+    report = made_search()
+    rows = [
+        msgspec.structs.replace(each, int8_groups=0, split={"w4": 10, "fp32": 2})
+        if each.id == report.chosen
+        else each
+        for each in report.rows
+    ]
+    told = msgspec.structs.replace(report, rows=rows)
+    assert decision(told).endswith(", groups: 0 int8, 10 w4, 2 fp32")
+    assert "10 of 12 w4" in svg(told)
