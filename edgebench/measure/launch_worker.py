@@ -14,6 +14,7 @@ import msgspec
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
+from edgebench.models.weight_files import weights_beside
 from edgebench.processes.child import (
     OUT_OF_TIME,
     Child,
@@ -98,8 +99,8 @@ def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
     drafting = (
         [] if job.generate is None or job.generate.draft is None else [job.generate.draft.path]
     )
-    for path in (job.model_path, *drafting):
-        drop_from_page_cache(Path(path))
+    for model in map(Path, (job.model_path, *drafting)):
+        drop_from_page_cache(model, weights_beside(model))
     return memory_group(job.memory_budget_bytes)
 
 
