@@ -65,8 +65,10 @@ def drop_from_page_cache(model: Path) -> None:
     if model.is_dir():
         files = [path for path in model.rglob("*") if path.is_file()]
     else:
+        # "a.bin" and "a_data" are named after "a.xml", and "apart.bin" is not.
+        beside, rest = model.parent.glob(f"{glob.escape(model.stem)}*"), len(model.stem)
         files = [
-            path for path in model.parent.glob(f"{glob.escape(model.stem)}*") if path.is_file()
+            path for path in beside if path.is_file() and not path.name[rest : rest + 1].isalnum()
         ]
     for path in files:
         with contextlib.suppress(OSError):
