@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edgebench.ab_test.ab_cells import choose
-from edgebench.definitions.workload_loader import load_workloads
+from edgebench.api.run_options import Options, resolved
+from edgebench.api.run_request import check_for_other_machines
 from edgebench.errors import UsageError
 from edgebench.fleet.board_runs import FleetJournal, keep_journal, last_journal, new_journal
 from edgebench.fleet.fleet_file import Board, Fleet, chosen_boards
+from edgebench.planning.precision_files import MARK
+from edgebench.planning.run_parameters import DEFAULTS
+from edgebench.planning.settings import parse_sets
 from edgebench.text.plain_text import say
 
 #: Options of `run` whose file travels to the boards.
@@ -43,10 +46,10 @@ def planned(
             raise UsageError(f"--{_OPTION.get(name, name)} cannot be given to boards", why)
     if ":" in str(typed.get("task", "")):
         raise UsageError("--task FILE:CLASS cannot be given to boards", "code does not travel")
-    if (
-        "model" not in typed
-    ):  # boards have the same definitions: what is wrong here is wrong on all of them
-        choose(load_workloads(), typed.get("names", ()), typed.get("suite"))
+    options = resolved({**DEFAULTS, **typed})
+    _refuse_files_that_stay(options)
+    # Boards have the same edgebench: they would refuse the same.
+    check_for_other_machines(options)
     if last_journal(out) is not None:
         say(
             f"an earlier run of a fleet in {out} has not ended; `edgebench fleet run --resume` goes on with it"
@@ -56,6 +59,22 @@ def planned(
     journal = new_journal(chosen, arguments, files, bundle)
     keep_journal(out, journal)
     return chosen, journal
+
+
+def _refuse_files_that_stay(options: Options) -> None:
+    """Raises UsageError for files that `run` reads and boards are not sent."""
+    for spec in options.backends:
+        if ".py:" in spec:
+            raise UsageError(
+                "--backend FILE.py:CLASS cannot be given to boards", "code does not travel"
+            )
+    for value in parse_sets(options.sets).get("precision", ()):
+        path = str(value).removeprefix(MARK)
+        if path != value and not path.startswith(("/", "~")) and Path(path).exists():
+            raise UsageError(
+                f"--set precision={value} cannot be given to boards: maps do not travel",
+                "copy it to the same place on this machine and on each board, and give the whole path",
+            )
 
 
 def _words(word: str) -> list[str]:

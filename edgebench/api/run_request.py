@@ -166,7 +166,37 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
             voice.say(line)
     options = _with_backends(options, workloads, voice)
     _check_company(options, workloads)
-    cells = plan(
+    cells = _cells_of(options, workloads)
+    if options.settings.loadgen:
+        _require_loadgen()
+        _check_loadgen(cells)
+    return options, cells
+
+
+def check_for_other_machines(options: Options) -> None:
+    """Raises the EdgebenchError of options with which no machine can begin a run.
+
+    What is installed on this machine, and how much memory it has, do not matter.
+    """
+    from edgebench.definitions.device_inventory import load_devices
+
+    workloads = workloads_of(options)
+    if options.backends:
+        named = expanded(options.backends, workloads, installed=False)
+    else:
+        named = opening(workloads[0], installed=False)
+    options = msgspec.structs.replace(options, backends=named)
+    _check_company(options, workloads, lambda: None)
+    cells = _cells_of(options, workloads)
+    if options.settings.loadgen:
+        _check_loadgen(cells)
+    if options.devices:
+        load_devices(Path(options.devices))
+
+
+def _cells_of(options: Options, workloads: Sequence[Workload]) -> list[Cell]:
+    """The plan of options whose backends are named. Raises UsageError."""
+    return plan(
         workloads,
         options.backends,
         suite=options.suite,
@@ -175,8 +205,6 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
         load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
-    _check_loadgen(options, cells)
-    return options, cells
 
 
 class _Machine(NamedTuple):
@@ -312,17 +340,21 @@ def _check_room(loads: Sequence[str], left_bytes: int | None) -> None:
         )
 
 
-def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:
-    """Raises UsageError for --loadgen where LoadGen is not installed, or knows no such load."""
-    from edgebench.measure.loads.loadgen_driver import DISTRIBUTION, SCENARIOS
+def _require_loadgen() -> None:
+    """Raises UsageError where LoadGen is not installed."""
+    from edgebench.measure.loads.loadgen_driver import DISTRIBUTION
 
-    if not options.settings.loadgen:
-        return
     if installed_version(DISTRIBUTION) is None:
         raise UsageError(
             f"--loadgen needs {DISTRIBUTION}, which is not installed",
             "pip install 'edgebench[loadgen]' (there is no wheel for Linux aarch64)",
         )
+
+
+def _check_loadgen(cells: Sequence[Cell]) -> None:
+    """Raises UsageError for a load that LoadGen does not know."""
+    from edgebench.measure.loads.loadgen_driver import SCENARIOS
+
     for cell in cells:
         at_periods = cell.scenario == "single_stream" and cell.rate_per_s is not None
         several = int(cell.variant.get(WORKERS, 1)) > 1

@@ -191,6 +191,7 @@ class BoardRun:
         folder = self._desk.out / self._board.name
         self.shown.files = [folder / name for name in arrived.files]
         self.shown.code = arrived.code
+        self.shown.records = sum(path.read_bytes().count(b"\n") for path in self.shown.files)
         return True
 
     def _fail(self, why: str) -> bool:

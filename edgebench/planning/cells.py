@@ -395,21 +395,25 @@ def _all_backends() -> list[Backend]:
     return registry.every()
 
 
-def opening(workload: Workload) -> list[str]:
+def opening(workload: Workload, installed: bool = True) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
-    does, else those that are installed, else all."""
+    does, else those that are installed here, else all. Without `installed` all at once."""
     able = _that_open([workload])
-    if not able or DEFAULT_BACKEND in [backend.name for backend in able]:
+    names = [backend.name for backend in able]
+    if not able or DEFAULT_BACKEND in names:
         return [DEFAULT_BACKEND]
-    return _names_of_ready(able) or [backend.name for backend in able]
+    return (_names_of_ready(able) if installed else []) or names
 
 
-def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:
-    """Backends by name, `all` among them as each one that is installed and opens the model of a workload. Raises
-    UsageError where none does."""
+def expanded(
+    backends: Sequence[str], workloads: Sequence[Workload], installed: bool = True
+) -> list[str]:
+    """Backends by name, `all` among them as each one that is installed here and opens the model of a workload; without
+    `installed` as each one that opens it. Raises UsageError where none does."""
     if ALL_BACKENDS not in backends:
         return [*backends]
-    ready = _names_of_ready(_that_open(workloads))
+    able = _that_open(workloads)
+    ready = _names_of_ready(able) if installed else [backend.name for backend in able]
     if not ready:
         raise UsageError(
             "--backend all: nothing that is installed opens the model",

@@ -28,7 +28,7 @@ _OWNED = re.compile(
     r"(/(?:run/media|media)/)[^/\s\"']+/[^/\s\"',:;)]+|(/(?:home|Users|media|mnt|Volumes)/)[^/\s\"',:;)]+"
 )
 #: A share of another host: `host:/folder` or `//host/folder`.
-_SHARE = re.compile(r"([^/:\s]+):/|//([^/\s]+)/")
+_SHARE = re.compile(r"(?:[^/:@\s]+@)?([^/:@\s]+):|//([^/\s]+)/")
 #: Mount points that every system has.
 _SYSTEM = re.compile(
     r"/(?:$|(?:boot|dev|etc|home|nix|opt|proc|root|run|snap|sys|tmp|usr|var)(?:/|$))"
@@ -45,7 +45,7 @@ def secrets_here(root: Path = proc_files.LIVE) -> Sequence[tuple[str, str]]:
         folders.append((str(Path(__file__).parents[2]), "CHECKOUT"))
     hosts = [socket.gethostname(), socket.getfqdn(), platform.node()]
     hosts += _servers(root)
-    hosts += [name.partition(".")[0] for name in hosts]
+    hosts += [name.partition(".")[0] for name in hosts if not _is_address(name)]
     names = [*((name, "USER") for name in _users()), *((name, "HOST") for name in hosts)]
     named = [
         (name, stand_in)
@@ -77,6 +77,11 @@ def _volumes(root: Path) -> Iterator[tuple[str, str]]:
 def _servers(root: Path) -> list[str]:
     """Hosts whose shares are mounted."""
     return [found[1] or found[2] for source, _ in _mounts(root) if (found := _SHARE.match(source))]
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an IPv4 address, whose parts are numbers that say nothing."""
+    return host.replace(".", "").isdigit()
 
 
 def _mounts(root: Path) -> list[tuple[str, str]]:

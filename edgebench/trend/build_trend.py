@@ -169,10 +169,11 @@ def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series])
     known = {each.metric for each in series}
     rows = np.flatnonzero(is_ok(frame))
     for metric in metrics:
+        lacking = rows[np.isnan(frame.numbers(metric.column())[rows])]
         if metric.of_energy and (estimates := int(frame.energy_is_modelled()[rows].sum())):
             yield f"{metric.name}: {counted(estimates, 'row')} left out: {ENERGY_MODELLED}"
-        elif metric.name not in known and len(rows):
-            yield unknown_of_row(metric.name, frame.reason(int(rows[-1]), metric))
+        elif metric.name not in known and len(lacking):
+            yield unknown_of_row(metric.name, frame.reason(int(lacking[-1]), metric))
         if metric.of_energy and of_several_meters(frame, rows):
             yield f"{metric.name}: {ONE_METER}"
 

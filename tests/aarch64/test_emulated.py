@@ -159,7 +159,9 @@ def test_the_core_tests_pass(python: Interpreter) -> None:
 def test_int8_is_as_good_as_on_this_machine() -> None:
     """The same files and items: what the table of docs/hardware.md has, of the small models."""
     _require(DEBIAN)
-    for each in int8_quality.comparisons(int8_quality.SMALL, ARM):
+    found = int8_quality.comparisons(int8_quality.SMALL, ARM)
+    assert {each.workload for each in found} == {*int8_quality.SMALL}
+    for each in found:
         assert each.apart.keys() == {processor.key for processor in ARM}
         for value in each.values.values():
             assert abs(value - each.values[HERE.key]) <= 1 / each.items, each

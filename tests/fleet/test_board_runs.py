@@ -269,6 +269,7 @@ def test_board_that_was_fetched_and_has_forgotten_is_not_measured_again(tmp_path
     states = run_boards(boards, again, shelf, tmp_path, lambda _: None)
     assert [state.state for state in states] == ["done", "done"]
     assert states[0].files == [tmp_path / "a" / "r.jsonl"]
+    assert board_line(states[0]) == "a: done, 10 rows"
     assert states[0].code == 0
     assert shelf.boards["a"].starts == 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgebench.api.fleet_request import planned, reopened
+from edgebench.cli.fleet import _typed_to_run
 from edgebench.errors import EdgebenchError
 from edgebench.fleet.certificates import make_certificates
 from edgebench.fleet.fleet_file import load_fleet
@@ -29,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("distributed", reason="needs the extra fleet")
     pytest.importorskip("cryptography", reason="needs the extra fleet")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgebench.fleet.board_runs.OFFLINE_S", 0.0)  # no board is there
     (tmp_path / "fleet.yaml").write_text(FLEET)
     return tmp_path
 
@@ -49,6 +51,11 @@ def refused(*arguments: object) -> str:
         (["--", "--workloads", "."], "--workloads cannot be given to boards"),
         (["--", "file-typin"], "no workload 'file-typin'; did you mean 'file-typing'?"),
         (["--", "--suite", "qick"], "no suite 'qick'; did you mean 'quick'?"),
+        (["--", "--backend", "own.py:Own"], "--backend FILE.py:CLASS cannot be given to boards"),
+        (
+            ["--", "--set", "precision=@fleet.yaml"],
+            "precision=@fleet.yaml cannot be given to boards",
+        ),
         (["--resume"], "no run of a fleet to resume in results"),
         (["--resume", "--", "--budget", "60s"], "--resume goes on with the options of its run"),
         (["--fleet", "other.yaml"], "other.yaml"),
@@ -57,6 +64,69 @@ def refused(*arguments: object) -> str:
 def test_bad_input_is_one_clear_line(here: Path, arguments: list[str], said: str) -> None:
     assert said in refused("fleet", "run", *arguments)
     assert not list(here.glob("results/*.fleet.json"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--budget", "5x"],
+        ["--slice", "0s"],
+        ["--target", "200%"],
+        ["--estimate", "guess"],
+        ["--companion", "gpu:2"],
+        ["--memory-limit", "much"],
+        ["--bound", "p90=1ms"],
+        ["file-typing", "--backend", "orrt"],
+        ["file-typing", "--set", "thread=2"],
+        ["file-typing", "--set", "threads=many"],
+        ["file-typing", "--set", "threads"],
+        ["file-typing", "--set", "precision=int7"],
+        ["file-typing", "--set", "precision=@missing.yaml"],
+        ["file-typing", "--scenario", "sometimes"],
+        ["file-typing", "--rate", "0.00001"],
+        ["file-typing", "--together"],
+        ["--task", "generate"],
+        ["--model", "m.onnx", "--shape", "x"],
+        ["--devices", "fleet.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_what_run_refuses_on_any_machine_is_refused_at_the_desk_alike(
+    here: Path, options: list[str]
+) -> None:
+    (here / "m.onnx").write_bytes(b"model")
+    by_run = run("run", "--no-save", *options).exception
+    by_fleet = run("fleet", "run", "--", *options).exception
+    assert isinstance(by_run, EdgebenchError), by_run
+    assert isinstance(by_fleet, EdgebenchError), by_fleet
+    assert (str(by_fleet), by_fleet.exit_code) == (str(by_run), by_run.exit_code)
+    assert not list(here.glob("results/*.fleet.json"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["file-typing", "--backend", "trt,openvino", "--set", "threads=2"],
+        ["file-typing", "--backend", "all"],
+        ["file-typing", "--companion", "memory:900000GB"],
+        ["file-typing", "--loadgen", "--scenario", "offline"],
+        ["file-typing", "--instructions", "callgrind"],
+        ["--model", "m.tflite"],
+        ["--model", "m.gguf", "--backend", "all"],
+    ],
+    ids=" ".join,
+)
+def test_what_the_desk_lacks_is_no_reason_to_refuse(
+    here: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    for name in ("m.tflite", "m.gguf"):
+        (here / name).write_bytes(b"model")
+    monkeypatch.setattr("edgebench.planning.cells._names_of_ready", lambda _: [])
+    monkeypatch.setattr("edgebench.api.run_request.installed_version", lambda _: None)
+    typed = _typed_to_run(options)
+    fleet = load_fleet(here / "fleet.yaml")
+    _, journal = planned(fleet, [], options, typed, here / "results")
+    assert journal.arguments == options
 
 
 def test_earlier_run_that_has_not_ended_is_told(

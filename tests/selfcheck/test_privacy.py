@@ -23,6 +23,9 @@ proc /proc proc rw 0 0
 /dev/sdb1 /srv/zoras\\040disk ext4 rw 0 0
 vault.corp.example:/export /srv/share nfs rw 0 0
 //filer/team /srv/team cifs rw 0 0
+192.168.1.5:/export /srv/raw nfs rw 0 0
+mona@attic:/export /srv/attic fuse.sshfs rw 0 0
+mona@cellar: /srv/cellar fuse.sshfs rw 0 0
 """
 
 
@@ -54,6 +57,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
         ("/media/mona/STICK/x /run/media/mona/STICK, /mnt/mona", "/media/NAME/x /run/media/NAME, /mnt/NAME"),
         ("/srv/zoras disk/x, /srv/share", "/VOLUME/x, /VOLUME"),
         ("filer, vault and vault.corp.example", "HOST, HOST and HOST"),
+        ("192.168.1.5 of 192 shapes, /srv/raw/x", "HOST of 192 shapes, /VOLUME/x"),
+        ("attic, cellar, /srv/cellar/x", "HOST, HOST, /VOLUME/x"),
         (f"/tmp/pytest-of-{OWNER}/a, {BEHIND_SUDO}_1, miracle", "/tmp/pytest-of-USER/a, USER_1, miracle"),
         ("/data/src/acme/backends/ort.py:7", "CHECKOUT/backends/ort.py:7"),
         ("/etc/hosts, /proc/cpuinfo", "/etc/hosts, /proc/cpuinfo"),

@@ -203,3 +203,21 @@ def test_small_step_of_an_exact_series_shows_its_digits(tmp_path: Path) -> None:
     folder = write(tmp_path / "r", [[sized(n)] for n in range(20)])
     found = run("trend", folder, "--metric", "model.size").output
     assert "+0.01%: 10000000 bytes -> 10001000 bytes" in found
+
+
+def test_metric_that_runs_without_a_commit_alone_have_is_not_called_unknown_of_them(
+    tmp_path: Path,
+) -> None:
+    told = [Instructions(source="callgrind", count=10, inferences=2)]
+    counted = one_run(1, 1.0)
+    each = [msgspec.structs.replace(one, instructions=told) for one in counted.replicates]
+    bare = msgspec.structs.replace(counted.run, commit=None)
+    counted = msgspec.structs.replace(counted, run=bare, replicates=each)
+    options = ("--by", "commit", "--metric", "instructions.callgrind")
+    alone = trend(write(tmp_path / "r", [[one_run(0, 1.0)], [counted]]), *options)["notes"]
+    why = "not counted in this scenario, or by an edgebench that counted none"
+    left_out = "1 run left out: no commit is noted"
+    assert [note for note in alone if "series" not in note] == [
+        f"instructions.callgrind is unknown: {why}",
+        left_out,
+    ]
