@@ -52,6 +52,7 @@ class RunOptions(TypedDict, total=False):
     reference: File  # ONNX model that a `model` in a runtime's own format was made from
     parity: Share  # how far outputs of `model` may be off its reference
     task: str  # own task and metric for `model`: "my_task.py:Class"
+    memory_budget: Size | Sequence[Size]  # that a process is held to; the axis memory_budget
     set_power_mode: bool  # allows the axis power_mode; needs root
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
@@ -218,6 +219,9 @@ def _typed(name: str, value: Any) -> Any:
     match name:
         case "sets":
             return [f"{axis}={_values(values)}" for axis, values in value.items()]
+        case "memory_budget":
+            sizes = [value] if isinstance(value, int | str) else value
+            return [str(size) for size in sizes]
         case "shapes":
             return [f"{name}={_sizes(sizes)}" for name, sizes in value.items()]
         case "ranges":
