@@ -219,17 +219,14 @@ def _typed(name: str, value: Any) -> Any:
     match name:
         case "sets":
             return [f"{axis}={_values(values)}" for axis, values in value.items()]
-        case "memory_budget":
-            sizes = [value] if isinstance(value, int | str) else value
-            return [str(size) for size in sizes]
         case "shapes":
             return [f"{name}={_sizes(sizes)}" for name, sizes in value.items()]
         case "ranges":
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
-        case "companions" | "shape_sequence":
-            return list(_listed(value))
+        case "companions" | "shape_sequence" | "memory_budget":
+            return [str(each) for each in _several(value)]
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value
             return [fspath(path) for path in paths]
@@ -253,9 +250,12 @@ def _whole(name: str, value: int) -> int:
 
 def _values(values: Scalar | Sequence[Scalar]) -> str:
     """NumPy's scalars, which notebooks are full of, are Python's."""
-    several = not isinstance(values, str) and isinstance(values, Iterable)
-    listed: Iterable[Any] = values if several else [values]  # type: ignore[assignment]
+    listed = _several(values)
     return ",".join(value_text(each.item() if hasattr(each, "item") else each) for each in listed)
+
+
+def _several(values: Any) -> Iterable[Any]:
+    return values if isinstance(values, Iterable) and not isinstance(values, str) else [values]
 
 
 def _sizes(sizes: Sequence[int | str]) -> str:
