@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="SIZE,...",
     help="Measure each variant in a process that is held to so much memory, such as 256MiB,512MiB (repeatable): "
-    "whether it fits, and how fast it is. The same as --set memory_budget=SIZE,...",
+    "whether it fits, and how fast it is. --set memory_budget=256MiB,512MiB is the same.",
 )
 @run_option(
     "set_power_mode",
