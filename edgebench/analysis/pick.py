@@ -471,8 +471,7 @@ def _notes(competition: _Competition, names: dict[str, Any], competing: Indices)
         unknown = _unknown(competition, each, competing)
         notes += [*unknown, *_without_fp32(each, competing)]
         if unknown and each.limit.metric.name == "fits" and not each.limit.relative:
-            size = exact_bytes(each.limit.value)
-            notes.append(note_words.fit_can_be_measured(str(names.get("workload")), size))
+            notes.append(note_words.fit_can_be_measured(exact_bytes(each.limit.value)))
     return notes + shared_notes(competition.frame, competing, across=names.get("device") is None)
 
 

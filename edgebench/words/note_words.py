@@ -125,8 +125,8 @@ def unknown_of_rows(metric: str, some: int, rows: int, why: Iterable[str]) -> st
     return f"{metric} is unknown of {some} of {rows} rows: {'; '.join(why)}"
 
 
-def fit_can_be_measured(workload: str, size: str) -> str:
-    return f"whether they fit: edgebench run {workload} --memory-budget {size}"
+def fit_can_be_measured(size: str) -> str:
+    return f"to know whether they fit, measure them with edgebench run --memory-budget {size}"
 
 
 def no_fp32_row(limit: str, some: int, rows: int) -> str:

@@ -234,9 +234,7 @@ def test_of_a_row_without_a_budget_nobody_knows_whether_it_fits_and_the_command_
     assert (found.choice, found.meet) == (None, 0)
     unknown, command = found.notes[:2]
     assert unknown.startswith("fits is unknown of 1 of 1 rows: it was held to no budget of memory")
-    assert command == (
-        f"whether they fit: edgebench run {small.cell.workload} --memory-budget 256MiB"
-    )
+    assert command.endswith("measure them with edgebench run --memory-budget 256MiB")
 
 
 def test_a_budget_that_did_not_count_pages_of_files_is_no_proof_that_a_row_fits() -> None:
