@@ -244,7 +244,7 @@ def test_a_budget_that_did_not_count_pages_of_files_is_no_proof_that_a_row_fits(
 
 
 def test_a_row_that_did_not_fit_is_left_out() -> None:
-    variant = {"memory_budget": "64MiB"}
+    variant: dict[str, Any] = {"memory_budget": "64MiB"}
     dead = make.failed(variant, "does_not_fit", "killed")
     (found,) = choose([dead, held_to(128 * MIB, "cgroup v2")], ["fits<=256MiB"])
     assert found.choice is not None
