@@ -91,6 +91,16 @@ def test_onnxruntime_perf_test_percentiles_need_enough_requests(tmp_path: Path) 
     assert row.unknown["latency_ns.p99"] == "needs 662 requests, there are 100"
 
 
+def test_onnxruntime_perf_test_runs_of_a_log_without_blanks_are_told_apart(tmp_path: Path) -> None:
+    """As logs of 2020 are: no blank after the colon."""
+    text = (DATA / "onnxruntime_perf_test" / "log.txt").read_text(encoding="utf-8")
+    older = text.replace("cost: ", "cost:").replace("requests: ", "requests:")
+    both = tmp_path / "log.txt"
+    both.write_text(older + older.replace("P50 Latency: 0.00101", "P50 Latency: 0.00202"))
+    first, second = rows_of("onnxruntime_perf_test", both)
+    assert (first.latency_ns.p50, second.latency_ns.p50) == (1_010_000, 2_020_000)
+
+
 def test_onnxruntime_perf_test_result_file_holds_two_runs_appended(tmp_path: Path) -> None:
     text = (DATA / "onnxruntime_perf_test" / "result.csv").read_text(encoding="utf-8")
     both = tmp_path / "result.csv"
