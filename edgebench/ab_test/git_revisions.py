@@ -10,7 +10,8 @@ from pathlib import Path
 
 from edgebench.ab_test.cached_folder import make_once
 from edgebench.ab_test.runtime_environments import told_run
-from edgebench.errors import AssetError, EdgebenchError, UsageError
+from edgebench.errors import AssetError, UsageError
+from edgebench.models.weight_files import weights_beside
 from edgebench.text.plain_text import say
 
 BUILD_TIME_OUT_S = 3600.0
@@ -64,7 +65,7 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
             if not built.is_file() or not built.resolve().is_relative_to(tree.resolve()):
                 raise AssetError(f"{command!r} left no file {artifact} at {commit[:10]}")
             kept.parent.mkdir(parents=True, exist_ok=True)
-            for weights in _weights_beside(built):
+            for weights in weights_beside(built):
                 if not weights.resolve().is_relative_to(tree.resolve()):
                     raise AssetError(f"{artifact} at {commit[:10]} has its weights elsewhere")
                 place = kept.parent / weights.relative_to(built.parent)
@@ -75,17 +76,6 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
             raise AssetError(f"{command!r} took more than {BUILD_TIME_OUT_S:g} s") from None
         finally:
             _git(repository, "worktree", "remove", "--force", str(tree))
-
-
-def _weights_beside(model: Path) -> list[Path]:
-    """Files that hold weights of an ONNX model. What cannot be read has none, and says so when it is opened."""
-    from edgebench.models.file_kind import format_of
-    from edgebench.models.onnx_file import external_files
-
-    try:
-        return external_files(model) if format_of(model) == "onnx" else []
-    except EdgebenchError:
-        return []
 
 
 def _git(repository: Path, *arguments: str) -> str | None:

@@ -41,9 +41,10 @@ def parse_companion(text: str) -> Synthetic:
     if kind == "cpu" and amount.isascii() and amount.isdigit() and 0 < int(amount) <= MAX_CORES:
         return Synthetic(int(amount))
     size = None
-    if kind == "memory" and not amount.isdigit():
+    number = amount.removesuffix("/s")
+    if kind == "memory" and number[-1:].isalpha():  # a number without a unit is a mistake
         with contextlib.suppress(UsageError):
-            size = parse_bytes(amount.removesuffix("/s"))
+            size = parse_bytes(number)
     if size and amount.endswith("/s") and 0 < size <= MAX_BYTES_PER_S:
         return Synthetic(1, float(size))
     if size and not amount.endswith("/s") and 0 < size <= MAX_BYTES:

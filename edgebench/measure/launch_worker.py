@@ -14,7 +14,16 @@ import msgspec
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
-from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
+from edgebench.models.weight_files import weights_beside
+from edgebench.processes.child import (
+    OUT_OF_TIME,
+    Child,
+    Limits,
+    Setup,
+    Spawn,
+    garbled_reason,
+    not_started,
+)
 from edgebench.processes.memory_group import (
     BY_ALLOCATIONS,
     MemoryGroup,
@@ -90,14 +99,14 @@ def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
     drafting = (
         [] if job.generate is None or job.generate.draft is None else [job.generate.draft.path]
     )
-    for path in (job.model_path, *drafting):
-        drop_from_page_cache(Path(path))
+    for model in map(Path, (job.model_path, *drafting)):
+        drop_from_page_cache(model, weights_beside(model))
     return memory_group(job.memory_budget_bytes)
 
 
 def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reason:
     """Returns what was found; where memory ran out under a budget, that the deployment does not fit into it. Libraries
-    that may allocate no more say so in many ways."""
+    that may allocate no more say so in many ways; a run whose time ended says nothing of memory."""
     failed = isinstance(found, Reason) or found.replicate.status == "failed"
     if job.memory_budget_bytes is None or not failed:
         return found
@@ -105,7 +114,7 @@ def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reaso
     lacking = next((each for each in reasons if each.code == "out_of_memory"), None)
     if lacking is not None or (isinstance(found, Reason) and group.kills):
         code = "does_not_fit"
-    elif group.by == BY_ALLOCATIONS:
+    elif group.by == BY_ALLOCATIONS and all(each.code != OUT_OF_TIME for each in reasons):
         code = "failed_within_budget"
     else:
         return found

@@ -108,8 +108,9 @@ def request_reasons(
     if (drafts or TURNS in variant) and variant["batch"] != 1:
         key = "unsupported_request.batch_of_" + ("drafts" if drafts else "turns")
         yield reason(key, batch=variant["batch"])
-    own = str(variant.get(DRAFT, NO_DRAFT)).partition(OF_ITSELF)[2]
-    if own and own not in can.precisions:
+    draft = str(variant.get(DRAFT, NO_DRAFT))
+    own = draft.removeprefix(OF_ITSELF)
+    if own != draft and own not in can.precisions:
         hint = did_you_mean(own, can.precisions)
         yield reason("unsupported_precision", backend=backend, precision=own, hint=hint)
     if drafts and temperature:

@@ -67,14 +67,16 @@ def available_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | No
 
 def _left_by(group: Path) -> int | None:
     """What the limit of a control group leaves; None: it has none."""
-    for limit_file, used_file, droppable in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    for limit_file, used_file, of_all in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
         limit, used = read_int(group / limit_file), read_int(group / used_file)
         if limit is not None and used is not None and limit < _NO_LIMIT:
-            dropped = fields(read(group / "memory.stat"), " ").get(droppable, "0")
-            return max(0, limit - used + (int(dropped) if dropped.isdecimal() else 0))
+            stat = fields(read(group / "memory.stat"), " ")
+            pages = [stat.get(f"{of_all}{kind}_file", "") for kind in ("inactive", "active")]
+            droppable = sum(int(size) for size in pages if size.isdecimal())
+            return max(0, limit - used + droppable)
     return None
 
 

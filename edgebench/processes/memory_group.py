@@ -10,7 +10,7 @@ import contextlib
 import glob
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,19 +56,21 @@ def lift_limit(folder: Path) -> None:
                 file.write_text("max" if file.name == "memory.max" else "-1")
 
 
-def drop_from_page_cache(model: Path) -> None:
+def drop_from_page_cache(model: Path, further: Iterable[Path] = ()) -> None:
     """Has the kernel forget the pages of a model's files: of a folder, or of a file and those beside it that are named
-    after it. A page that is held already counts for whoever read it first, and a group would have it for nothing. Pages
-    that another process maps stay. A system without such a call has no such groups either."""
+    after it, and of `further` ones. A page that is held already counts for whoever read it first, and a group would have
+    it for nothing. Pages that another process maps stay. A system without such a call has no such groups either."""
     if not hasattr(os, "posix_fadvise"):
         return
     if model.is_dir():
         files = [path for path in model.rglob("*") if path.is_file()]
     else:
+        # "a.bin" and "a_data" are named after "a.xml", and "apart.bin" is not.
+        beside, rest = model.parent.glob(f"{glob.escape(model.stem)}*"), len(model.stem)
         files = [
-            path for path in model.parent.glob(f"{glob.escape(model.stem)}*") if path.is_file()
+            path for path in beside if path.is_file() and not path.name[rest : rest + 1].isalnum()
         ]
-    for path in files:
+    for path in (*files, *further):
         with contextlib.suppress(OSError):
             opened = os.open(path, os.O_RDONLY)
             try:

@@ -15,6 +15,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 #: How often a process looks after its parent where the kernel does not tell of its end.
 LOOK_S = 1.0
+#: What a process may allocate when it begins, such as `ulimit -d` says, and the most that it may ask for.
+_AT_START = resource.getrlimit(resource.RLIMIT_DATA)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -60,9 +62,12 @@ def be_first_to_go() -> None:
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """Limits what this process may allocate from now on; None: as much as it might before any limit."""
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (most if limit_bytes is None else limit_bytes, most))
+    """Limits what this process may allocate from now on; None: as much as it might when it began, which no limit exceeds."""
+    at_start, most = _AT_START
+    limit = at_start if limit_bytes is None else limit_bytes
+    if at_start != resource.RLIM_INFINITY:
+        limit = min(limit, at_start)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def tie_to_parent(words: Sequence[str]) -> None:

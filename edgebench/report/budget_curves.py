@@ -17,6 +17,7 @@ from edgebench.units import format_bytes, parse_bytes
 
 _MIB = 2.0**20
 _UNKNOWN = "-"
+_UNFIT: dict[bool | None, str] = {False: "no", None: "unknown"}
 
 
 def budget_curves_of(rows: Sequence[Row]) -> list[BudgetCurve]:
@@ -39,7 +40,8 @@ def _curve(rows: Sequence[Row]) -> BudgetCurve:
         setting(axis, value) for axis, value in first.variant.items() if axis != MEMORY_BUDGET
     )
     fitting = [point for point in points if point.ms is not None]
-    least = f"the least that fits: {fitting[0].budget}" if fitting else "none of them fits"
+    none = "none of them fits" if all(p.fits is False for p in points) else "none is known to fit"
+    least = f"the least that fits: {fitting[0].budget}" if fitting else none
     return BudgetCurve(
         name=plain(
             f"{first.workload}@{first.workload_version} · {first.backend} · {settings} · {first.device}"
@@ -56,14 +58,16 @@ def _point(row: Row) -> BudgetPoint:
     took_ns = row.latency_ns.p50 if made is None else made.tpot_ns
     read = memory.storage_read_bytes_per_query
     text = str(row.variant[MEMORY_BUDGET])
-    fits = row.status != "failed"
+    known = row.status != "failed" and took_ns is not None
+    misfit = any(reason.code == "does_not_fit" for reason in row.reasons)
     return BudgetPoint(
         budget=plain(text),
         budget_mib=parse_bytes(text) / _MIB,
-        ms=None if took_ns is None or not fits else took_ns / 1e6,
+        ms=None if took_ns is None or not known else took_ns / 1e6,
         read_mib=None if read is None else read / _MIB,
         faults=memory.major_faults_per_query,
-        why="" if fits else plain(row.reasons[0].message if row.reasons else row.status),
+        fits=True if known else False if misfit else None,
+        why="" if known else plain(row.reasons[0].message if row.reasons else row.status),
     )
 
 
@@ -104,5 +108,5 @@ def _cells(point: BudgetPoint) -> tuple[str, ...]:
         _UNKNOWN if point.ms is None else f"{point.ms:.4g}",
         _UNKNOWN if point.read_mib is None else format_bytes(round(point.read_mib * _MIB)),
         _UNKNOWN if point.faults is None else f"{point.faults:.3g}",
-        f"no: {point.why}" if point.why else "yes",
+        "yes" if point.fits else f"{_UNFIT[point.fits]}: {point.why}",
     )

@@ -351,7 +351,7 @@ def _budgets(curve: BudgetCurve) -> Spec:
         charts.budgets(),
         {
             "budgets": [msgspec.to_builtins(point) for point in fitting],
-            "misfits": [msgspec.to_builtins(p) for p in curve.points if p.ms is None],
+            "misfits": [msgspec.to_builtins(p) for p in curve.points if p.fits is False],
         },
         width=_WIDTHS[0] + _WIDTHS[1],
         x_scale=charts.scale_of([p.budget_mib for p in curve.points], 4, padding=16),

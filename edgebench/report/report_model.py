@@ -254,10 +254,11 @@ class BudgetPoint(Part, frozen=True, kw_only=True):
 
     budget: str  # as it was asked for
     budget_mib: float
-    ms: float | None  # a token, or an inference; None: it does not fit
+    ms: float | None  # a token, or an inference; None: not measured
     read_mib: float | None  # from storage, for a token or an inference
     faults: float | None  # pages that had to come from storage, likewise
-    why: str  # it does not fit; "": it does
+    fits: bool | None  # None: unknown, since it failed of something else
+    why: str  # it does not fit, or that is unknown; "": it does
 
 
 class BudgetCurve(Part, frozen=True, kw_only=True):

@@ -88,7 +88,8 @@ def deployable(
 
 
 def by_latency(order: Sequence[Row]) -> list[Row]:
-    """The rows, the shortest first: rows of several settings each have an fp32 of their own to be faster than."""
+    """The rows, the shortest first: rows of several settings or backends each have an fp32 of their own to be faster
+    than."""
     return sorted(order, key=lambda row: row.latency_ns.p50 or math.inf)
 
 

@@ -296,6 +296,11 @@ def _nncf_drafts(it: Explorer, fp32_tuning: Mapping[str, float]) -> list[Draft]:
     except _OutOfTimeError:
         it.notes.append("NNCF's accuracy control did not end in the time for exploring")
         return []
+    except Exception as error:
+        if tells_of_no_memory(error) or isinstance(error, EdgebenchError):
+            raise
+        it.notes.append(f"NNCF's accuracy control failed: {type(error).__name__}")
+        return []
     units = it.source.units
     groups = [unit.name for unit in units.groups if names.intersection(unit.nodes)]
     if not groups:

@@ -2,7 +2,7 @@
 
 All of them are explored first. A model whose fastest map is slower than another's and whose quality is no better
 either, both for sure, gets no more time; the others share what is left. The best of all deployments is chosen, fp32 of
-each model among them: it holds the limits, else its search would have ended.
+each model among them: it holds the limits of quality, else its search would have ended.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgebench.analysis.table import build_table
 from edgebench.api.run_request import Voice
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.time_budget import Budget
+from edgebench.search.requirements import Requirements
 from edgebench.search.run_search import Found, Search, SearchRequest, begun, explored, finished
-from edgebench.search.search_messages import Demand, Exploration
+from edgebench.search.search_messages import Exploration
 from edgebench.search.search_report import SearchReport, SearchRow
 
 #: Slower by this share in one process is slower for sure: these times are of one process alone.
@@ -49,7 +51,7 @@ class Family:
     found: list[Found]  # parallel to `names`
     dropped: dict[str, str]  # model -> why it got no more time
     offers: list[Offer]  # every measured deployment, the fastest first
-    chosen: Offer | None  # None: nothing was measured
+    chosen: Offer | None  # None: nothing was measured, or nothing holds every limit
 
     @property
     def reports(self) -> list[SearchReport]:
@@ -64,7 +66,7 @@ class Offer:
     row: SearchRow
     metric: str
     front: bool  # no other is as fast and as good, and better in one
-    offered: bool  # fp32, or shown to be safe
+    offered: bool  # fp32, or shown to be safe; and within the limits of cost
 
 
 def search_family(requests: Sequence[SearchRequest], voice: Voice, started_s: float) -> Family:
@@ -91,7 +93,7 @@ def search_family(requests: Sequence[SearchRequest], voice: Voice, started_s: fl
         finished_ones.append(finished(it, exploration))
         if finished_ones[-1].report is None:
             break  # interrupted, or nothing can be measured: the others would not be either
-    offers = _offers(names, finished_ones, left[0][0].required.demands)
+    offers = _offers(names, finished_ones, left[0][0].required)
     return Family(names, finished_ones, dropped, offers, _best(offers, requests[0]))
 
 
@@ -132,7 +134,8 @@ def _prospect(it: Search, found: Exploration) -> Prospect:
     value = found.fp32_evaluation.get(demands[0].metric) if demands else None
     if value is not None and demands[0].better == "lower":
         value = -value
-    return Prospect(_name(it.request), min(quick, default=found.fp32_ms), value)
+    fp32_ms = found.fp32_quick_ms or found.fp32_ms  # it may be the fastest of its model
+    return Prospect(_name(it.request), min([*quick, fp32_ms]), value)
 
 
 def dominated(prospects: Sequence[Prospect]) -> dict[str, str]:
@@ -148,26 +151,38 @@ def dominated(prospects: Sequence[Prospect]) -> dict[str, str]:
     return found
 
 
-def _offers(names: Sequence[str], found: Sequence[Found], demands: Sequence[Demand]) -> list[Offer]:
-    """Every measured deployment of every model, and which of them no other beats in latency and quality."""
+def _offers(names: Sequence[str], found: Sequence[Found], required: Requirements) -> list[Offer]:
+    """Every measured deployment of every model, and which of them no other beats in latency and quality. All are held
+    against each other by one metric: the first with a limit."""
+    demands = required.demands
     told = [
-        (name, row, each.report.metric)
+        (name, row, metric, row.standing in ("base", "safe") and row.id not in costly)
         for name, each in zip(names, found, strict=True)
         if each.report is not None
+        for metric in [demands[0].metric if demands else each.report.metric]
+        for costly in [_beyond_cost(each, required)]
         for row in each.report.rows
-        if row.p50_ns is not None and each.report.metric in row.quality
+        if row.p50_ns is not None and metric in row.quality
     ]
     sign = -1 if demands and demands[0].better == "lower" else 1
-    costs = [(row.p50_ns or 0.0, -sign * row.quality[metric]) for _, row, metric in told]
+    costs = [(row.p50_ns or 0.0, -sign * row.quality[metric]) for _, row, metric, _ in told]
 
     def beaten(mine: tuple[float, float]) -> bool:
         return any(other != mine and other[0] <= mine[0] and other[1] <= mine[1] for other in costs)
 
     offers = [
-        Offer(name, row, metric, not beaten(cost), row.standing in ("base", "safe"))
-        for (name, row, metric), cost in zip(told, costs, strict=True)
+        Offer(name, row, metric, not beaten(cost), offered)
+        for (name, row, metric, offered), cost in zip(told, costs, strict=True)
     ]
     return sorted(offers, key=lambda offer: offer.row.p50_ns or 0.0)
+
+
+def _beyond_cost(found: Found, required: Requirements) -> set[str]:
+    """Ids of the rows that miss a limit of cost: fp32 may be one of them."""
+    if found.outcome is None or not required.costs:
+        return set()
+    rows = build_table(found.outcome.records).rows
+    return {row.id for row, met in zip(rows, required.met_by(rows), strict=True) if not met}
 
 
 def _best(offers: Sequence[Offer], request: SearchRequest) -> Offer | None:

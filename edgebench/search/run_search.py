@@ -423,7 +423,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
     able = deployable(fitting, candidates, exploration.fp32_quick_ms)
-    if _asked_settings(it) != _settings(it.cell):
+    if _asked_settings(it) != _settings(it.cell) or len(it.request.options.backends) > 1:
         able = by_latency(able)
     base = [row for row in rows if row.variant["precision"] == "fp32" and row.status == "ok"]
     order = by_reward(able, it.request.reward, base)
@@ -445,6 +445,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,
+        better="lower" if _main_metric(it.workload)[1] == "lower" else "higher",
         confidence=it.request.confidence,
         explained=None if explained is None else explained.map.precision,
         kept_in_fp32=float_groups(exploration.units, explained),
@@ -536,7 +537,12 @@ def _written_maps(
         return {}
     folder = outcome.file.with_suffix(".maps")
     notes = {
-        unit.name: f"{unit.op}: fp32 {unit.fp32_us:.0f} us, int8 {unit.int8_us:.0f} us"
+        unit.name: f"{unit.op}: "
+        + (
+            f"fp32 {unit.fp32_us:.0f} us, int8 {unit.int8_us:.0f} us"
+            if unit.timed
+            else "times unknown"
+        )
         + ("" if unit.damage is None else f", damage {unit.damage:.2g}")
         for unit in exploration.units
     }

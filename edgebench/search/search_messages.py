@@ -127,6 +127,7 @@ class LimitVerdict(msgspec.Struct, frozen=True, kw_only=True):
     low: Number | None  # lower and upper end of that change, one-sided at the confidence
     high: Number | None  # None: answers cannot be compared, so there is no interval
     items: int  # that the change was seen on; 0: there is no interval
+    still: bool = False  # no answer changed at all
     shown: bool  # fp32 with the worst plausible change holds the limit, and so does the value
 
 

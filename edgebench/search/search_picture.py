@@ -237,8 +237,8 @@ def _limit_line(look: Look, x: _Axis, at: float, limit: float) -> Iterator[str]:
 def _better(report: SearchReport, metric: str) -> int:
     """1 where more of the metric is better, else -1."""
     limits = (limit for verdict in report.verdicts for limit in verdict.limits)
-    lower = any(limit.metric == metric and limit.better == "lower" for limit in limits)
-    return -1 if lower else 1
+    told = next((limit.better for limit in limits if limit.metric == metric), report.better)
+    return -1 if told == "lower" else 1
 
 
 def _stairs(points: Sequence[_Point], better: int) -> list[_Point]:
@@ -325,6 +325,8 @@ def _name(row: SearchRow, several: bool) -> str:
     name = str(row.precision)
     if is_mixed(name) and row.groups is not None:
         name = f"{row.int8_groups} of {row.groups} int8"
+        if row.split.get("w4"):
+            name = f"{row.split['w4']} of {row.groups} w4"
     name = " ".join([name, *row.settings])
     return f"{row.backend} {name}" if several else name
 
@@ -440,6 +442,7 @@ def _bar(
 def unit_words(unit: UnitFacts, kind: str) -> str:
     """A group in one line: its precision in the map, its times, and its damage."""
     times = f"fp32 {format_ns(unit.fp32_us * 1e3)}, int8 {format_ns(unit.int8_us * 1e3)}"
+    times = times if unit.timed else "times unknown"
     damage = "" if unit.damage is None else f", output error {quantity(unit.damage, '1')}"
     return f"{unit.op} {unit.name}{f' ({kind})' if kind else ''}: {times}{damage}"
 

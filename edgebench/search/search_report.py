@@ -67,6 +67,7 @@ class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
     fp32_us: Amount  # of its kernels, in whole graphs
     int8_us: Amount
     gain_us: Number  # their difference, below 0: int8 is slower
+    timed: bool = True  # False: its times are unknown, and stand as 0
     damage: Amount | None
 
 
@@ -82,6 +83,7 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[SearchRow]  # the fastest first
     chosen: str | None  # id of the row to deploy; None: nothing beats fp32 and holds the limits
     verdicts: list[Verdict]
+    better: Literal["higher", "lower"] = "higher"  # of the metric that rows are judged by
     confidence: float
     explained: Scalar | None = (
         None  # the map that `kept_in_fp32` is about: the chosen one, or the fastest that holds
@@ -201,6 +203,7 @@ def float_groups(units: Sequence[UnitFacts], candidate: Candidate | None) -> lis
             fp32_us=unit.fp32_us,
             int8_us=unit.int8_us,
             gain_us=unit.fp32_us - unit.int8_us,
+            timed=unit.timed,
             damage=unit.damage,
         )
         for unit in kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgebench.render.number_format import UNKNOWN
 from edgebench.report.report_model import SearchSummary
 from edgebench.search.search_picture import page_pictures
 from edgebench.search.search_report import FloatGroup, SearchReport, SearchRow
@@ -74,4 +75,6 @@ def _kept(group: FloatGroup) -> list[str]:
     gain: Sequence[str] = ("-" if group.gain_us < 0 else "", format_ns(abs(group.gain_us) * 1e3))
     damage = "unknown" if group.damage is None else f"{group.damage:.3f}"
     times = (format_ns(group.fp32_us * 1e3), format_ns(group.int8_us * 1e3))
+    if not group.timed:
+        return [f"{group.op} {group.name}", UNKNOWN, UNKNOWN, UNKNOWN, damage]
     return [f"{group.op} {group.name}", *times, "".join(gain), damage]

@@ -48,6 +48,8 @@ def decision(report: SearchReport) -> str:
     else:
         gain += " (?)"
     parts = f", {chosen.int8_groups} of {chosen.groups} groups in int8" if chosen.groups else ""
+    if chosen.split.get("w4"):
+        parts = f", groups: {groups_split(chosen.split)}"
     return f"deploy {chosen.backend} {chosen.label}: {gain}{parts}"
 
 
@@ -56,13 +58,25 @@ def doubts(report: SearchReport) -> Iterator[str]:
     chosen = report.deployment
     if chosen is not None and chosen.speedup_low is None:
         yield "(?) one process each was measured, so the speed has no interval: give more --budget"
-    held = next((row for row in report.rows if row.standing == "held"), None)
-    if held is None or (chosen is not None and (held.speedup or 0) <= (chosen.speedup or 0)):
+    held = next(
+        (row for row in report.rows if row.standing == "held" and _is_faster(row, chosen)), None
+    )
+    if held is None:
         return
     gain = f"{held.speedup:.2f}x" if held.speedup else "faster"
     yield (
         f"faster, and not shown to be safe: {held.backend} {held.label}, {gain}; more test items could show it"
     )
+
+
+def _is_faster(row: SearchRow, chosen: SearchRow | None) -> bool:
+    """Whether a row is faster than the choice, or than fp32 where nothing is chosen: speeds beside fp32 compare only where
+    both have the same fp32."""
+    if chosen is None:
+        return (row.speedup or 0) > 1
+    if (row.backend, row.settings) == (chosen.backend, chosen.settings):
+        return (row.speedup or 0) > (chosen.speedup or 0)
+    return (row.p50_ns or math.inf) < (chosen.p50_ns or math.inf)
 
 
 def _why_not(report: SearchReport) -> str:
@@ -81,7 +95,11 @@ def _why_not(report: SearchReport) -> str:
         return f"nothing faster has more of {report.maximize} than fp32"
     if any(row.standing == "held" for row in faster):
         return "faster maps hold the limits on test items, but too few items show that they do"
-    return "every faster map misses a limit"
+    if all(row.speedup_low is not None and row.speedup_low <= 1 for row in faster):
+        return "nothing is faster for sure; give more --budget"
+    if all(row.standing in ("missed", "tuning") for row in faster):
+        return "every faster map misses a limit"
+    return "nothing that is surely faster was shown to hold every limit"
 
 
 def _more_reward(row: SearchRow, report: SearchReport) -> bool:
@@ -121,7 +139,7 @@ def items_to_show(limit: LimitVerdict) -> int | None:
     width = sign * (limit.change - worst)
     if room <= 0 or width <= 0:
         return None
-    power = 1 if limit.change == 0 else 2
+    power = 1 if limit.still else 2
     return math.ceil(limit.items * (width / room) ** power)
 
 
@@ -133,7 +151,7 @@ def why(report: SearchReport) -> str:
     text = "1 group stays in fp32" if len(kept) == 1 else f"{len(kept)} groups stay in fp32"
     if report.deployment is None or report.deployment.precision != report.explained:
         text = f"in {report.explained}, which is not offered, {text}"
-    slower = sum(group.gain_us <= 0 for group in kept)
+    slower = sum(group.timed and group.gain_us <= 0 for group in kept)
     if not slower:
         return text
     which = (
@@ -152,15 +170,18 @@ def group_words(group: FloatGroup) -> str:
     name = f"{group.op} {_short(group.name)}"
     if group.gain_us > 0:
         return f"{name}: int8 would gain {group.gain_us:.0f} us, output error {damage}"
+    if not group.timed:
+        return f"{name}: its times are unknown, output error {damage}"
     times = f"int8 takes {group.int8_us:.0f} us where fp32 takes {group.fp32_us:.0f} us"
     return f"{name}: {times}, output error {damage}"
 
 
 def told_groups(report: SearchReport, most: int) -> list[FloatGroup]:
     """Of the groups that stay in fp32 those that tell most: the dearest in quality, and then the slowest in int8."""
-    damaging = [group for group in report.kept_in_fp32 if group.gain_us > 0]
+    damaging = [group for group in report.kept_in_fp32 if group.gain_us > 0 or not group.timed]
     slower = sorted(
-        (group for group in report.kept_in_fp32 if group.gain_us <= 0), key=lambda g: g.gain_us
+        (group for group in report.kept_in_fp32 if group.timed and group.gain_us <= 0),
+        key=lambda g: g.gain_us,
     )
     few = min(len(slower), max(most // 2, most - len(damaging)))
     return [*damaging[: most - few], *slower[:few]]
@@ -319,13 +340,15 @@ def _family_lines(family: Family, width: int) -> Iterator[Line]:
     yield from wrapped(f"{len(family.names) + len(family.dropped)} models together", width, TITLE)
     best = family.chosen
     if best is None:
-        yield from wrapped("nothing was measured: give more --budget", width, WORSE)
+        missed = "deploy none: no deployment of any model was shown to hold every limit"
+        none = "nothing was measured: give more --budget"
+        yield from wrapped(missed if family.offers else none, width, WORSE)
         return
     told = f"deploy {best.model}, {best.row.backend} {best.row.label}"
     yield from wrapped(plain(told), width, DEPLOY)
     for name, why_dropped in family.dropped.items():
         yield from wrapped(plain(f"{name} got no more time: {why_dropped}"), width, QUIET)
-    compared = {offer.model for offer in family.offers if offer.offered}
+    compared = {o.model for o in family.offers if o.offered or o.row.standing == "base"}
     for name in (each for each in family.names if each not in compared):
         text = (
             f"{name} takes no part: the budget left no time to measure its fp32; give more --budget"

@@ -155,6 +155,7 @@ class _Verifier:
             low=None if found is None else found.low,
             high=None if found is None else found.high,
             items=0 if found is None else found.items,
+            still=bool(known) and all(each.still for each in known),
             shown=shown,
         )
 

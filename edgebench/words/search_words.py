@@ -16,7 +16,8 @@ STANDING_WORDS: Final[Mapping[str, str]] = {
 }
 STANDING_LEGEND: Final = (
     "safe: hold on test items with the stated confidence; not shown: hold, but too few items show it; missed: miss "
-    "on the workload's items; missed (tuning): miss on tuning items; not tested: not among the first to choose"
+    "on the workload's items; missed (tuning): miss on tuning items; "
+    "not tested: another came first, it is not surely faster, or it costs too much"
 )
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from edgebench.definitions.companion_load import parse_companion
 from edgebench.errors import UsageError
 from edgebench.measure import launch_worker
 from edgebench.measure.companions import CompanionError, companions
+from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.company_blocks import (
     MIN_PAIRS,
     Companions,
@@ -24,6 +26,9 @@ from edgebench.measure.replicate.company_blocks import (
     plan,
 )
 from edgebench.measure.worker_messages import Companion, Done, Job
+from edgebench.measure.worker_messages import Company as Beside
+from edgebench.probes import contention
+from edgebench.probes.contention import Told
 from edgebench.probes.process_memory import resident_together
 from edgebench.processes import child
 from edgebench.record import (
@@ -119,7 +124,20 @@ def test_a_block_without_a_partner_cannot_be() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["cpu", "cpu:0", "cpu:-1", "cpu:two", "memory:8", "memory:0GB", "disk:1", ""]
+    "text",
+    [
+        "cpu",
+        "cpu:0",
+        "cpu:-1",
+        "cpu:two",
+        "memory:8",
+        "memory:1.5",
+        "memory:1e9",
+        "memory:8/s",
+        "memory:0GB",
+        "disk:1",
+        "",
+    ],
 )
 def test_a_companion_is_a_number_of_cores_a_rate_or_a_size(text: str) -> None:
     assert parse_companion("cpu:2") == (2, None, None)
@@ -432,3 +450,25 @@ def test_a_counter_that_stops_telling_within_a_block_is_left_out_of_it() -> None
     companions = Companions([7], machine.kill)
     found = in_company(machine.run, [0], companions, asked, clock=machine, look=look)
     assert all(block.counted.more == {} for block in found.alone)
+
+
+def test_a_counter_that_was_not_told_in_every_block_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told({CACHE_MISSES: "perf_event"}, {MEMORY_BYTES: "no"}, {CACHE_MISSES: lambda: None})
+    monkeypatch.setattr(contention, "counters", lambda: told)
+    asked = msgspec.structs.replace(job(), slice_s=0.001, company=Beside(names=[], pids=[]))
+    opened: Any = SimpleNamespace(
+        job=asked,
+        pool=[0],
+        typical_ns=1,
+        phase=lambda *_: None,
+        session=SimpleNamespace(run=lambda _: None),
+    )
+    found = steps.company(opened)
+    assert found is not None
+    assert found.counters == []
+    assert found.untold == {
+        CACHE_MISSES: "the kernel's counter was not counting all the time",
+        MEMORY_BYTES: "no",
+    }

@@ -4,7 +4,7 @@ acceptance."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgebench.backend import ModelFile
 from edgebench.errors import UnsupportedError
 from edgebench.generation import DraftCounts, GenerationSession, OwnSpeculation, Room
+from edgebench.measure.replicate import request_kinds
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
 from edgebench.measure.replicate.request_kinds import (
     Turn,
@@ -28,8 +30,10 @@ from edgebench.measure.replicate.speculation import (
     RuntimeSpeculation,
     Speculative,
 )
+from edgebench.measure.worker_messages import DraftFile, GenerateJob
 from edgebench.record import Request
-from edgebench.testing.fake_decoder import FakeSession
+from edgebench.testing.decoders import write_decoder
+from edgebench.testing.fake_decoder import FakeDecoder, FakeSession
 
 LONG = 4000
 
@@ -278,3 +282,36 @@ def test_prompts_of_a_conversation_build_upon_each_other(tmp_path: Path) -> None
     assert task.turns(1, 48, 6, 4) != prompts
     text = task.decode(prompts[1])
     assert text.count("assistant") >= 2 or text.count("user") >= 2
+
+
+def noting(read: list[Path], ask: Callable[[Path], object]) -> Callable[[Path], object]:
+    """The same question, which notes of what file it is asked."""
+
+    def asked(path: Path) -> object:
+        read.append(path)
+        return ask(path)
+
+    return asked
+
+
+def test_what_files_tell_is_read_before_the_load_which_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header of a GGUF file takes as long to read as a small model to load."""
+    pytest.importorskip("gguf")
+    own, small = (write_decoder(tmp_path / name) for name in ("own.gguf", "small.gguf"))
+    read: list[Path] = []
+    for name in ("trained_positions", "vocabulary_of"):
+        ask = getattr(request_kinds, name)
+        monkeypatch.setattr(request_kinds, name, noting(read, ask))
+    draft = DraftFile(
+        path=str(small.path), format="gguf", sha256="", precision="as-is", tokens=str(small.path)
+    )
+    asked = GenerateJob(prompt_tokens=8, new_tokens=4, draft=draft, draft_tokens=2)
+    room = Room(1, 16)
+    model = ModelFile(own.path, "gguf", own.sha256, "as-is", 1)
+    session = request_kinds.opened(FakeDecoder(), model, {}, room, asked).session
+    session.close()
+    assert read == []
+    request_kinds.check_files(room, asked, own.path)
+    assert sorted(path.name for path in read) == ["own.gguf"] * 2 + ["small.gguf"] * 2

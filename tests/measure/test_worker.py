@@ -23,10 +23,12 @@ from edgebench.measure.worker_messages import Done, Job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
 from edgebench.preparation import input_pool
 from edgebench.processes import child
+from edgebench.processes.memory_group import BY_ALLOCATIONS, MemoryGroup
 from edgebench.record import Pipeline, Reason, Replicate
 from edgebench.task import TaskContext
 from edgebench.tasks import load_task
 from edgebench.testing.models import two_by_two
+from edgebench.words.reason_words import reason
 from tests.measure.test_runner import job
 from tests.records import replicate
 
@@ -245,3 +247,17 @@ def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
     floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
     with pytest.raises(RuntimeError, match="out of bounds"):
         steps.first_inference(session, {}, lambda: floats)
+
+
+def test_a_worker_whose_time_ran_out_within_a_budget_of_memory_did_not_fail_for_want_of_memory() -> (
+    None
+):
+    """It is measured when the run goes on."""
+    asked = msgspec.structs.replace(job(), memory_budget_bytes=1 << 30)
+    group = MemoryGroup(BY_ALLOCATIONS)
+    cut = reason("out_of_time.child", time_s=1.0, phase="warm-up")
+    assert launch_worker._fitting(cut, asked, group) == cut
+    crashed = reason("exited", exit_code=1, phase="warm-up", printed="")
+    within = launch_worker._fitting(crashed, asked, group)
+    assert isinstance(within, Reason)
+    assert within.code == "failed_within_budget"

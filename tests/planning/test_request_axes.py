@@ -90,6 +90,8 @@ def test_a_draft_of_itself_has_a_precision_of_the_backend() -> None:
 def test_a_draft_may_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_bytes(b"")
     assert cells({"draft": [str(tmp_path / "small.gguf")]})[0].unsupported is None
+    (tmp_path / "self:w8.gguf").write_bytes(b"")
+    assert cells({"draft": [str(tmp_path / "self:w8.gguf")]})[0].unsupported is None
 
 
 class OwnMeans(FakeDecoder):

@@ -137,7 +137,7 @@ def test_what_is_available_is_the_least_that_machine_and_groups_leave(tmp_path: 
         "proc/self/cgroup": "0::/box",
         "sys/fs/cgroup/box/memory.max": "1000000",
         "sys/fs/cgroup/box/memory.current": "700000",
-        "sys/fs/cgroup/box/memory.stat": "anon 5\ninactive_file 100000",
+        "sys/fs/cgroup/box/memory.stat": "anon 5\ninactive_file 60000\nactive_file 40000",
     }
     assert process_memory.available_bytes(write_tree(tmp_path / "v2", files), "linux") == 400_000
     files["sys/fs/cgroup/box/memory.max"] = "max"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from edgebench.backend import Scalar
 from edgebench.record import Accounts, Record
@@ -75,3 +77,34 @@ def test_one_budget_is_no_curve() -> None:
     report = build_report([plain, held_to("1GiB", 20_000_000, 0, 0)], ["a.jsonl"])
     assert report.budget_curves == []
     assert re.search(r'<details[^>]*id="budgets"', render(report)) is None
+
+
+def test_a_failure_of_another_kind_tells_nothing_of_the_budget() -> None:
+    late = failed(
+        {**VARIANT, "memory_budget": "64MiB"}, "timeout", "no answer in 60 s",
+        scenario="generate", backend="llama_cpp",
+    )  # fmt: skip
+    report = build_report([held_to("1GiB", 20_000_000, 0, 0), late, misfit("32MiB")], ["a.jsonl"])
+    [curve] = report.budget_curves
+    assert [point.fits for point in curve.points] == [False, None, True]
+    assert "unknown: no answer in 60 s" in render(report)
+    assert "no: no answer" not in render(report)
+    drawn = pictures.picture(report)
+    [names] = [
+        each
+        for each in _datasets(drawn)
+        if each and "budget_mib" in each[0] and not each[0]["fits"]
+    ]
+    assert [point["budget"] for point in names] == ["32MiB"]
+    [alone] = build_report([late, misfit("32MiB")], ["a.jsonl"]).budget_curves
+    assert alone.words == "none is known to fit"
+
+
+def _datasets(spec: Any) -> Iterator[list[dict[str, Any]]]:
+    """All values that are drawn."""
+    if isinstance(spec, dict):
+        values = spec.get("data", {}).get("values") if isinstance(spec.get("data"), dict) else None
+        yield from [values] if isinstance(values, list) else []
+        spec = list(spec.values())
+    for each in spec if isinstance(spec, list) else []:
+        yield from _datasets(each)

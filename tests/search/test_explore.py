@@ -164,6 +164,20 @@ def test_the_choice_of_nncf_is_one_map_more(
     assert "NNCF's accuracy control did not end in the time for exploring" in notes
 
 
+@pytest.mark.usefixtures("in_no_time")
+def test_a_failure_of_nncf_leaves_the_other_maps_and_the_recipe(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scope(*given: Any) -> set[str]:
+        raise RuntimeError("an operator that it does not know")
+
+    monkeypatch.setattr("edgebench.models.nncf_scope.nncf_scope", scope)
+    asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"], via=["nncf"])
+    found = explore.explored_by_any(asked, lambda step: None)
+    assert {each.map.recipe for each in found.candidates} == {"u8s8-wide/1"}
+    assert "NNCF's accuracy control failed: RuntimeError" in found.notes
+
+
 def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: PrepareJob) -> None:
     found = verify.verify(
         VerifyJob(

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from edgebench.analysis.table import build_table
 from edgebench.api import progress_output, run_request
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
@@ -133,7 +134,7 @@ class Made:
         return run_request.Outcome([self.record(str(each)) for each in precisions], file)
 
     def record(self, precision: str) -> Record:
-        times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
+        times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8, "fp16": 6.0, "bf16": 6.0}
         times |= {each.map.precision: each.quick_ms or 0.0 for each in self.found.candidates}
         value = self.values.get(precision, 0.84)
         made = quality(value, 0.82, items=336)
@@ -377,6 +378,53 @@ def test_a_family_shares_one_budget_and_offers_its_best(
     assert "2 models together" in out.getvalue()
 
 
+def test_models_are_held_against_each_other_by_the_metric_of_the_first_limit() -> None:
+    """Also where a report shows another one, since none of its rows was worth testing."""
+    tested, other = made_search(), made_search(chosen=False)
+    rows = [msgspec.structs.replace(row, quality={"nll": 9.0, **row.quality}) for row in other.rows]
+    other = msgspec.structs.replace(other, rows=rows, verdicts=[])
+    assert (tested.metric, other.metric) == ("accuracy", "nll")
+    required = requirements_of(WORKLOAD, ["accuracy>=0.8"])
+    found = [run_search.Found(each, None) for each in (tested, other)]
+    offers = model_family._offers(["a.onnx", "b.onnx"], found, required)
+    assert {offer.metric for offer in offers} == {"accuracy"}
+
+
+def test_fp32_that_misses_a_limit_of_cost_is_not_offered() -> None:
+    report = made_search(chosen=False)
+    records = [record({"precision": "fp32"}, workload="file-typing", p50=6e6)]
+    [measured] = build_table(records).rows
+    rows = [
+        msgspec.structs.replace(row, id=measured.id) if row.standing == "base" else row
+        for row in report.rows
+    ]
+    found = run_search.Found(
+        msgspec.structs.replace(report, rows=rows), run_request.Outcome(records, None)
+    )
+    chosen = {}
+    for limit in ("latency.p50<=9ms", "latency.p50<=5ms"):
+        required = requirements_of(WORKLOAD, ["accuracy>=0.8", limit])
+        offers = model_family._offers(["a.onnx"], [found], required)
+        chosen[limit] = [offer.row.precision for offer in offers if offer.offered]
+    assert chosen == {"latency.p50<=9ms": ["fp32"], "latency.p50<=5ms": []}
+    out = io.StringIO()
+    render_family(model_family.Family(["a.onnx"], [found], {}, offers, None), out)
+    assert "deploy none: no deployment of any model was shown to hold every limit" in out.getvalue()
+
+
+def test_a_model_whose_fp32_is_its_fastest_is_judged_by_that(tmp_path: Path) -> None:
+    """Not by maps that are slower, and not by sums over kernels."""
+    options: Any = SimpleNamespace(model="a.onnx")
+    it: Any = SimpleNamespace(
+        request=run_search.SearchRequest(options, 9.0, 6, tmp_path, False, []),
+        required=requirements_of(WORKLOAD, ()),
+    )
+    slower = candidate(GROUPS, 0.01, 7.0)
+    for found in (exploration(slower), exploration()):
+        found = msgspec.structs.replace(found, fp32_quick_ms=5.0)
+        assert model_family._prospect(it, found).quick_ms == 5.0
+
+
 def test_models_without_labels_are_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -520,3 +568,28 @@ def test_every_setting_that_is_asked_for_is_measured_and_the_fastest_of_all_is_c
     assert f"deploy ort {FAST.map.precision} threads=2: " in text
     assert "--set threads=2" in text
     assert "--set threads=1" not in text
+
+
+def test_of_several_backends_the_fastest_row_is_chosen_and_not_the_largest_gain(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(exploration(FAST), [verdict(FAST.map.precision, shown=True)])
+
+    def measured(options: Options, start: run_request.Start, voice: Any) -> run_request.Outcome:
+        outcome = Made.measure(made, options, start, voice)
+        return run_request.Outcome([*outcome.records, *map(slowly, outcome.records)], outcome.file)
+
+    def slowly(one: Record) -> Record:
+        """Every map is 4x as fast as fp32, and slower than the other backend's."""
+        precision = str(one.cell.variant["precision"])
+        return record(
+            one.cell.variant, workload="file-typing", backend="openvino",
+            p50=(20.0 if precision == "fp32" else 5.0) * 1e6, quality=one.quality,
+            seed=len(precision), effective=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(made, "measure", measured)
+    report, _ = searching(made, backends="ort,openvino")
+    assert report is not None
+    assert report.deployment is not None
+    assert (report.deployment.backend, report.deployment.precision) == ("ort", FAST.map.precision)

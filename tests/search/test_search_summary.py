@@ -21,20 +21,23 @@ from edgebench.report.html_page import render
 from edgebench.report.report_model import Report
 from edgebench.search.kept_search import keep_search, read_search
 from edgebench.search.search_messages import Demand, Verification
-from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg
-from edgebench.search.search_report import SearchReport
+from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg, unit_words
+from edgebench.search.search_report import SearchReport, float_groups, map_of
 from edgebench.search.search_summary import summary_of
 from edgebench.search.search_text import (
     decision,
+    doubts,
     explain_command,
     front_words,
+    items_to_show,
     lines_of,
     run_command,
     told_groups,
+    why,
 )
 from edgebench.search.verify import _Draw, _Verifier
 from tests.records import record
-from tests.search.made_search import made_search, without_answers
+from tests.search.made_search import made_search, row, without_answers
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -279,3 +282,86 @@ def test_rows_that_are_not_compared_with_fp32_are_not_called_slower() -> None:
     ]
     [_, words] = decision(msgspec.structs.replace(report, rows=rows)).split(": ")
     assert words == "too little was measured to compare anything with fp32; give more --budget"
+
+
+def _why_fp32(**changes: Any) -> str:
+    """Why nothing is offered where all rows but fp32 are so."""
+    report = made_search(chosen=False)
+    rows = [
+        row if row.standing == "base" else msgspec.structs.replace(row, **changes)
+        for row in report.rows
+    ]
+    return decision(msgspec.structs.replace(report, rows=rows)).split(": ")[1]
+
+
+def test_only_a_map_that_misses_a_limit_is_said_to_miss_one() -> None:
+    assert _why_fp32(standing="missed") == "every faster map misses a limit"
+    assert _why_fp32(standing="untested") == (
+        "nothing that is surely faster was shown to hold every limit"
+    )
+    unsure = _why_fp32(standing="untested", speedup=1.02, speedup_low=0.97, speedup_high=1.07)
+    assert unsure == "nothing is faster for sure; give more --budget"
+
+
+def test_speeds_beside_different_rows_of_fp32_are_not_compared() -> None:
+    """A map of 4x on a slow backend is not faster than the choice on a fast one."""
+    report = made_search()
+    held = row("mixed:0", 9.0, 0.82, id="slow", backend="slow", standing="held", speedup=4.0)
+    told = msgspec.structs.replace(report, rows=[*report.rows, held])
+    assert list(doubts(told)) == []
+    quick = msgspec.structs.replace(held, p50_ns=1e6, speedup=1.1)
+    [text] = doubts(msgspec.structs.replace(report, rows=[quick, *report.rows]))
+    assert text.startswith("faster, and not shown to be safe: slow mixed:0")
+
+
+def test_groups_without_times_are_not_said_to_be_no_faster_in_int8() -> None:
+    report = made_search()
+    untimed = [
+        msgspec.structs.replace(unit, fp32_us=0.0, int8_us=0.0, timed=False)
+        for unit in report.exploration.units
+    ]
+    explained = map_of(report.exploration.candidates, report.explained)
+    told = msgspec.structs.replace(report, kept_in_fp32=float_groups(untimed, explained))
+    assert why(told) == "6 groups stay in fp32"
+    text = " ".join(lines_of(told, 400))
+    assert "its times are unknown" in text
+    assert "0 us" not in text
+    assert {tuple(cells[1:4]) for cells in summary_of(told).kept} == {("-", "-", "-")}
+    assert "times unknown" in unit_words(untimed[0], "fp32")
+
+
+def test_the_front_is_drawn_towards_less_where_less_is_better() -> None:
+    """A model without labels is judged by its error, and no limit says that less of it is better."""
+    report = made_search()
+    rows = [row("fast", 2.0, 0.3), row("slow", 4.0, 0.1), row("beaten", 5.0, 0.2)]
+    drawn = {}
+    for better in ("higher", "lower"):
+        told = msgspec.structs.replace(report, rows=rows, verdicts=[], better=better)
+        [way] = re.findall(
+            r'<path d="([^"]*)" fill="none" stroke="[^"]*" stroke-width="1.5"', svg(told)
+        )
+        drawn[better] = way.count("H")
+    assert drawn == {"higher": 0, "lower": 1}
+
+
+def test_answers_that_changed_and_balance_out_take_items_by_the_square() -> None:
+    [verdict] = made_search(chosen=False).verdicts
+    balanced = msgspec.structs.replace(
+        verdict.limits[0], limit=0.8, fp32=0.84, change=0.0, low=-0.08
+    )
+    assert items_to_show(balanced) == pytest.approx(4000, abs=1)
+    still = msgspec.structs.replace(balanced, still=True)
+    assert items_to_show(still) == pytest.approx(2000, abs=1)
+
+
+def test_weights_of_4_bits_are_not_counted_as_no_groups_in_int8() -> None:
+    report = made_search()
+    rows = [
+        msgspec.structs.replace(each, int8_groups=0, split={"w4": 10, "fp32": 2})
+        if each.id == report.chosen
+        else each
+        for each in report.rows
+    ]
+    told = msgspec.structs.replace(report, rows=rows)
+    assert decision(told).endswith(", groups: 0 int8, 10 w4, 2 fp32")
+    assert "10 of 12 w4" in svg(told)

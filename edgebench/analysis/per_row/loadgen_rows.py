@@ -73,9 +73,11 @@ def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) 
 def _same_ratio(each: Sequence[tuple[rec.LoadGen, int | None]], permille: int) -> float | None:
     """LoadGen's percentile over that of its own queries by our clock: no difference of load or machine is in it."""
     ratios = [
-        theirs_ns / stats.percentile(latencies, permille)
+        theirs_ns / ours_ns
         for part, theirs_ns in each
-        if theirs_ns and (latencies := sorted(latencies_ns(part)))[-1:] > [0]
+        if theirs_ns
+        and (latencies := sorted(latencies_ns(part)))
+        and (ours_ns := stats.percentile(latencies, permille))
     ]
     return _ratio(ratios).mean
 

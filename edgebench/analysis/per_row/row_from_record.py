@@ -599,9 +599,10 @@ def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     else:
         why = unknown_words.not_of_loadgen(row.loadgen.scenario)
         _explain_fields(row.loadgen, "loadgen", why, unknown)
-        if row.loadgen.p90_same_ratio is None and row.loadgen.p90_ns is not None:
-            unknown["loadgen.p90_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
-            unknown["loadgen.p99_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
+        for name in ("p90", "p99"):
+            stated = getattr(row.loadgen, f"{name}_ns")
+            if stated is not None and getattr(row.loadgen, f"{name}_same_ratio") is None:
+                unknown[f"loadgen.{name}_same_ratio"] = unknown_words.QUERIES_NOT_KEPT
 
 
 def _explain_shapes(row: Row, unknown: Unknown) -> None:

@@ -166,6 +166,7 @@ def search(
     Windows for a meter come after it, and take as long again at most.
     """
     begin = clock()
+    needed_s = 2 * windows.seconds
     guarded = Guarded(serve)
     with no_gc():
         first = _first_round(
@@ -195,7 +196,7 @@ def search(
         worst_tokens=worst[-1].tokens,
         median_tokens=typical[-1].tokens,
         energy_windows=metered,
-        energy_needed_s=2 * windows.seconds if windows.seconds and not metered else None,
+        energy_needed_s=needed_s if needed_s > seconds else None,
         failed=len(guarded.failures),
         failure=guarded.failures[0] if guarded.failures else "",
     )
@@ -276,8 +277,8 @@ def _window(
         serve(made)
         queries += 1
         end = clock()
-    if len(serve.failures) > failures:
-        return None
+        if len(serve.failures) > failures:
+            return None
     return EnergyWindow(
         seed=seed,
         kind=candidates.kind_of(seed),

@@ -127,11 +127,8 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     longest = max(longest, task.positions)
     backend, model = runtime.backend, steps.model_file(job)
     room = Room(width=job.batch, positions=longest)
-    opened, load_ns = timed(
-        lambda: request_kinds.opened(
-            backend, model, job.options, room, asked, Path(job.model_asset)
-        )
-    )
+    request_kinds.check_files(room, asked, Path(job.model_asset))
+    opened, load_ns = timed(lambda: request_kinds.opened(backend, model, job.options, room, asked))
     session = opened.session
     uss_loaded = process_memory.uss_bytes()
 

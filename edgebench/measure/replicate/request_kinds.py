@@ -44,20 +44,26 @@ class Opened:
     draft_bytes: int | None = None
 
 
+def check_files(room: Room, asked: GenerateJob, asset: Path) -> None:
+    """Whether the decoder, whose tokens `asset` has, and what drafts for it can answer such requests, as far as files
+    tell: read before the load, which is timed. Raises UnsupportedError."""
+    _check_length(room, asked, asset)
+    if asked.draft is not None and asked.draft.tokens:
+        draft = Path(asked.draft.tokens)
+        _check_draft_length(room, draft)
+        _check_tokens(draft, asset)
+
+
 def opened(
     backend: Backend,
     model: ModelFile,
     options: Mapping[str, Scalar],
     room: Room,
     asked: GenerateJob,
-    asset: Path,
 ) -> Opened:
-    """The decoder, whose tokens `asset` has, with what drafts for it or keeps its turns. Raises UnsupportedError."""
-    _check_length(room, asked, asset)
-    if asked.draft is not None and asked.draft.tokens:
-        _check_draft_length(room, Path(asked.draft.tokens))
+    """The decoder, with what drafts for it or keeps its turns. Raises UnsupportedError."""
     if _by_the_runtime(backend, asked):
-        return Opened(_runtime_speculation(backend, model, options, room, asked, asset))
+        return Opened(_runtime_speculation(backend, model, options, room, asked))
     session = backend.open_generation(model, options, room)
     if asked.reuse:
         return Opened(KeptPrefix(session))
@@ -68,7 +74,7 @@ def opened(
     before = process_memory.uss_bytes()
     drafting = backend.open_generation(_file_of(asked.draft), options, room)
     after = process_memory.uss_bytes()
-    _check_vocabulary(asked.draft, drafting, session, asset)
+    _check_vocabulary(drafting, session)
     drafter = ModelDraft(drafting, asked.draft_confidence)
     added = None if before is None or after is None else max(0, after - before)
     return Opened(Speculative(session, drafter, asked.draft_tokens), added)
@@ -113,11 +119,8 @@ def _runtime_speculation(
     options: Mapping[str, Scalar],
     room: Room,
     asked: GenerateJob,
-    asset: Path,
 ) -> RuntimeSpeculation:
     draft = _file_of(asked.draft) if asked.draft else None
-    if asked.draft and asked.draft.tokens:
-        _check_tokens(asked.draft, asset)
     drafting = Drafting(asked.draft_tokens, asked.lookup, draft)
     own = backend.open_speculation(model, options, room, drafting)
     return RuntimeSpeculation(own, lambda: backend.open_generation(model, options, room), room)
@@ -127,21 +130,17 @@ def _file_of(draft: DraftFile) -> ModelFile:
     return ModelFile(Path(draft.path), draft.format, draft.sha256, draft.precision, 1)
 
 
-def _check_vocabulary(
-    draft: DraftFile, drafting: GenerationSession, session: GenerationSession, asset: Path
-) -> None:
+def _check_vocabulary(drafting: GenerationSession, session: GenerationSession) -> None:
     """A number means the same token to both. Raises UnsupportedError."""
     if drafting.vocabulary != session.vocabulary:
         raise UnsupportedError(
             f"the draft has another vocabulary: {drafting.vocabulary} tokens, the decoder {session.vocabulary}",
             _FIX,
         )
-    if draft.tokens:
-        _check_tokens(draft, asset)
 
 
-def _check_tokens(draft: DraftFile, asset: Path) -> None:
-    ours, others = vocabulary_of(asset).tokens(), vocabulary_of(Path(draft.tokens)).tokens()
+def _check_tokens(draft: Path, asset: Path) -> None:
+    ours, others = vocabulary_of(asset).tokens(), vocabulary_of(draft).tokens()
     if len(ours) != len(others):
         raise UnsupportedError(
             f"the draft has another vocabulary: {len(others)} tokens, the decoder {len(ours)}", _FIX

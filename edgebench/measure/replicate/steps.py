@@ -51,6 +51,7 @@ from edgebench.record import (
 )
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
+from edgebench.words import fact_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -341,6 +342,8 @@ def company(opened: Opened) -> Company | None:
         return Counted_(*process_accounting.cpu_and_wait_ns(), told.look())
 
     blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked, look=look)
+    counters = _counters(blocks, told)
+    in_part = sorted(told.sources.keys() - {counter.name for counter in counters})
     return Company(
         companions=beside.names,
         alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
@@ -352,8 +355,8 @@ def company(opened: Opened) -> Company | None:
         company_cpu_ns=_known([block.counted.cpu_ns for block in blocks.company]),
         alone_waited_ns=_known([block.counted.waited_ns for block in blocks.alone]),
         company_waited_ns=_known([block.counted.waited_ns for block in blocks.company]),
-        counters=_counters(blocks, told),
-        untold=told.untold,
+        counters=counters,
+        untold=told.untold | dict.fromkeys(in_part, fact_words.COUNTED_IN_PART),
         notes=beside.notes,
     )
 

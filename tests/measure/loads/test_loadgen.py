@@ -197,6 +197,15 @@ def test_a_part_of_loadgens_queries_has_no_percentile_of_ours(changes: dict[str,
     assert "not all kept" in row.unknown["loadgen.p99_same_ratio"]
 
 
+def test_calls_of_no_time_by_our_clock_have_no_ratio() -> None:
+    fast = stated(7, 7, queries=20, service_ns=[0] * 19 + [7])
+    (row,) = build_table([record(replicates=[replicate(loadgen=fast)])]).rows
+    assert row.loadgen is not None
+    assert row.loadgen.p90_same_ratio is None
+    assert row.loadgen.p99_same_ratio == 1
+    assert "loadgen.p99_same_ratio" not in row.unknown
+
+
 def test_a_wait_without_its_call_cannot_be() -> None:
     odd = stated(1, 1, scenario="Server", wait_ns=[1])
     assert [field for field, _ in replicate_findings(replicate(loadgen=odd))] == ["loadgen"]

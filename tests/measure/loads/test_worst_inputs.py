@@ -207,6 +207,28 @@ def test_an_input_that_is_refused_has_no_energy() -> None:
     assert found.energy_windows[0].inferences == 2 * 200
 
 
+def test_a_median_item_that_is_refused_at_the_meter_ends_its_window_and_no_time_is_said_to_lack() -> (
+    None
+):
+    meter = Meter()
+    refused = 0
+
+    def serve(feeds: Any) -> Timed:
+        nonlocal refused
+        if meter.now_ns - 10**12 > 1_900_000_000:  # when the times are known
+            meter.now_ns += 1_000_000
+            refused += 1
+            raise ValueError("no more")
+        return meter.serve(feeds)
+
+    clock = lambda: meter.now_ns
+    windows = Windows(0.2, 1, clock)
+    found = search(serve, Inputs(ITEMS), 2.0, 3, windows=windows, clock=clock)
+    assert found.energy_windows == []
+    assert found.energy_needed_s is None
+    assert refused < 50
+
+
 def test_the_search_ends_in_its_time_and_the_windows_of_a_meter_in_as_long_again() -> None:
     meter = Meter()
     clock = lambda: meter.now_ns
