@@ -54,6 +54,12 @@ def parse_bytes(text: str) -> int:
     return int(_parse(text, {k: float(v) for k, v in _BYTES.items()}, "size", "512MiB"))
 
 
+def exact_bytes(size: float) -> str:
+    """A size as it can be typed, without rounding: "256MiB", or bytes."""
+    mebibytes, rest = divmod(int(size), 2**20)
+    return str(int(size)) if rest else f"{mebibytes}MiB"
+
+
 def parse_share(text: str) -> float:
     """A share from "2%" or "0.02". Raises UsageError."""
     return _parse(text, _SHARE, "share", "2%")

@@ -44,6 +44,7 @@ from edgebench.analysis.uncertainty import (
     uncertain,
 )
 from edgebench.metrics import METRICS
+from edgebench.units import exact_bytes
 from edgebench.words import note_words
 
 _LISTED = 20  # rows that meet the limits by value alone
@@ -467,7 +468,10 @@ def _notes(competition: _Competition, names: dict[str, Any], competing: Indices)
         if competition.objective.metric.name == "quality":
             notes.append(note_words.lowest_is_best(metric))
     for each in competition.checked:
-        notes += [*_unknown(competition, each, competing), *_without_fp32(each, competing)]
+        unknown = _unknown(competition, each, competing)
+        notes += [*unknown, *_without_fp32(each, competing)]
+        if unknown and each.limit.metric.name == "fits" and not each.limit.relative:
+            notes.append(note_words.fit_can_be_measured(exact_bytes(each.limit.value)))
     return notes + shared_notes(competition.frame, competing, across=names.get("device") is None)
 
 

@@ -80,8 +80,11 @@ class Memory(Part, frozen=True, kw_only=True):
     anonymous_bytes: int | None = None  # written by the process itself, when the window was over
     file_bytes: int | None = None  # pages of files, such as mapped weights
     pss_bytes: int | None = None  # both, each shared page by its share
-    budget_bytes: int | None = None  # that the process was held to, and fits into
+    budget_bytes: int | None = None  # that the process was held to
     budget_by: str = ""
+    fits_bytes: int | None = (
+        None  # the budget, where all that the process touched counted and it ran
+    )
     storage_read_bytes_per_query: float | None = (
         None  # pages of files that were dropped and read again
     )

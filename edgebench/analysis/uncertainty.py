@@ -30,7 +30,7 @@ from edgebench.analysis.frame import BLOCK_COLUMNS, Frame, Indices, Numbers, spl
 from edgebench.metrics import Metric
 
 #: Values that carry no sampling error that a run could tell: sizes, and the score on a fixed set.
-EXACT = ("quality", "quality.delta", "model.size", "memory.budget", "paced.misses")
+EXACT = ("quality", "quality.delta", "model.size", "memory.budget", "fits", "paced.misses")
 #: Peaks of memory differ from process to process by pages: less than this is no difference.
 MEMORY_RESOLUTION = 0.01
 

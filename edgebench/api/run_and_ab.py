@@ -52,6 +52,7 @@ class RunOptions(TypedDict, total=False):
     reference: File  # ONNX model that a `model` in a runtime's own format was made from
     parity: Share  # how far outputs of `model` may be off its reference
     task: str  # own task and metric for `model`: "my_task.py:Class"
+    memory_budget: Size | Sequence[Size]  # that a process is held to; the axis memory_budget
     set_power_mode: bool  # allows the axis power_mode; needs root
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
@@ -224,8 +225,8 @@ def _typed(name: str, value: Any) -> Any:
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
-        case "companions" | "shape_sequence":
-            return list(_listed(value))
+        case "companions" | "shape_sequence" | "memory_budget":
+            return [str(each) for each in _several(value)]
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value
             return [fspath(path) for path in paths]
@@ -249,9 +250,12 @@ def _whole(name: str, value: int) -> int:
 
 def _values(values: Scalar | Sequence[Scalar]) -> str:
     """NumPy's scalars, which notebooks are full of, are Python's."""
-    several = not isinstance(values, str) and isinstance(values, Iterable)
-    listed: Iterable[Any] = values if several else [values]  # type: ignore[assignment]
+    listed = _several(values)
     return ",".join(value_text(each.item() if hasattr(each, "item") else each) for each in listed)
+
+
+def _several(values: Any) -> Iterable[Any]:
+    return values if isinstance(values, Iterable) and not isinstance(values, str) else [values]
 
 
 def _sizes(sizes: Sequence[int | str]) -> str:

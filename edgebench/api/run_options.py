@@ -22,7 +22,14 @@ from edgebench.planning.run_parameters import (
     QUICK_BUDGET_S,
     QUICK_REPLICATES,
 )
-from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
+from edgebench.planning.settings import (
+    MEMORY_BUDGET,
+    budget_bytes,
+    parse_bound,
+    parse_ranges,
+    parse_sets,
+    parse_shapes,
+)
 from edgebench.planning.shape_sequence import parse_shape_sequence
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
@@ -89,7 +96,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
         ranges=list(params["ranges"]),
         inputs=_path(params["inputs"]) if params["inputs"] else None,
         backends=_backends(params["backends"], own),
-        sets=list(params["sets"]),
+        sets=_sets(params["sets"], params["memory_budget"]),
         scenarios=_listed(params["scenarios"] or ""),
         rate_per_s=params["rate"],
         bound_p99_ns=None if params["bound"] is None else parse_bound(params["bound"]),
@@ -139,6 +146,21 @@ def _check_model_options(params: Mapping[str, Any], own: bool) -> None:
     for told, parameters in _OF_MODELS.items():
         if not own and any(params[parameter] for parameter in parameters):
             raise UsageError(f"{told} apply to --model only", "give the model file with --model")
+
+
+def _sets(sets: Sequence[str], budgets: Sequence[str]) -> list[str]:
+    """What `--set` says, with `--memory-budget` as the axis that it stands for. Raises UsageError."""
+    if not budgets:
+        return list(sets)
+    if MEMORY_BUDGET in parse_sets(sets):
+        raise UsageError(
+            f"--memory-budget and --set {MEMORY_BUDGET} are the same axis",
+            "give all sizes to one of them",
+        )
+    sizes = [size.strip() for text in budgets for size in text.split(",")]
+    for size in sizes:
+        budget_bytes(size, "--memory-budget ")
+    return [*sets, f"{MEMORY_BUDGET}={','.join(sizes)}"]
 
 
 def _companions(texts: Sequence[str]) -> list[str]:

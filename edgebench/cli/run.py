@@ -77,6 +77,13 @@ if TYPE_CHECKING:
     "measured."
 )
 @run_option(
+    "memory_budget",
+    multiple=True,
+    metavar="SIZE,...",
+    help="Measure each variant in a process that is held to so much memory, such as 256MiB,512MiB (repeatable): "
+    "whether it fits, and how fast it is. --set memory_budget=256MiB,512MiB is the same.",
+)
+@run_option(
     "set_power_mode",
     is_flag=True,
     help="Allow `--set power_mode=...` on a Jetson: edgebench switches the board's mode by nvpmodel, and restores "

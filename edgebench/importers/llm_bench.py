@@ -1,7 +1,8 @@
 """llm_bench of OpenVINO GenAI: `--report_json` or `--report` (CSV).
 
-A row is one prompt; its requests are the iterations after the warm-up, which llm_bench numbers 0. Of a chat, llm_bench
-divides the time to first token by the length of the input, so TTFT is unknown there.
+A row is one prompt; its requests are the iterations after the warm-up, which llm_bench numbers 0. The peak memory is of all
+iterations: by default llm_bench looks at it in the warm-up alone. Of a chat, llm_bench divides the time to first token by
+the length of the input, so TTFT is unknown there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _CSV_NAMES = {
     "pretrain_time(s)": "compile_time",
 }  # fmt: skip
 
-_Results = dict[tuple[str, str], list[tuple[int | None, Mapping[str, Any]]]]
+_Iteration = tuple[int | None, Mapping[str, Any]]
+_Results = dict[tuple[str, str], list[_Iteration]]
 
 
 def read(source: _source.SourceFile) -> _source.Imports:
@@ -39,6 +41,7 @@ def read(source: _source.SourceFile) -> _source.Imports:
         _record(source, metadata, key, iterations)
         for metadata, results in _reports(source)
         for key, iterations in results.items()
+        if _timed(iterations)
     ]
     if not records:
         source.bad(
@@ -81,23 +84,28 @@ def _of_csv(source: _source.SourceFile) -> Iterator[tuple[Mapping[str, Any], _Re
         yield rows[0][1], _by_prompt(iter(rows))
 
 
-def _by_prompt(rows: Iterator[tuple[int | None, Mapping[str, Any]]]) -> _Results:
-    """The iterations of each prompt and turn, without the warm-up."""
+def _by_prompt(rows: Iterator[_Iteration]) -> _Results:
+    """The iterations of each prompt and turn, the warm-up too."""
     results: _Results = {}
     for line, row in rows:
-        if str(row.get("iteration")) != "0":
-            key = (str(row.get("prompt_idx", "")), str(row.get("chat_idx", "")))
-            results.setdefault(key, []).append((line, row))
+        key = (str(row.get("prompt_idx", "")), str(row.get("chat_idx", "")))
+        results.setdefault(key, []).append((line, row))
     return results
+
+
+def _timed(iterations: list[_Iteration]) -> list[_Iteration]:
+    """The iterations without the warm-up."""
+    return [(line, row) for line, row in iterations if str(row.get("iteration")) != "0"]
 
 
 def _record(
     source: _source.SourceFile,
     metadata: Mapping[str, Any],
     key: tuple[str, str],
-    iterations: list[tuple[int | None, Mapping[str, Any]]],
+    with_warmup: list[_Iteration],
 ) -> Record:
     prompt, chat = key
+    iterations = _timed(with_warmup)
     first = _numbers(source, iterations, "first_latency", 1e6)
     later = _numbers(source, iterations, "second_avg_latency", 1e6)
     batch = _count(metadata.get("batch_size")) or 1
@@ -111,7 +119,7 @@ def _record(
     if later:
         reported["generate.tpot"] = median(later)
         reported["generate.decode"] = batch * 1e9 / median(later)
-    sizes = _numbers(source, iterations, "max_rss_mem", _MEBIBYTE)
+    sizes = _numbers(source, with_warmup, "max_rss_mem", _MEBIBYTE)
     if sizes:
         reported["memory.peak"] = max(sizes)
     samples = [round(ns) for ns in _numbers(source, iterations, "generation_time", 1e9)]
@@ -128,7 +136,7 @@ def _record(
         source,
         source.origin(
             TOOL,
-            {"metadata": _plain(metadata), "results": [dict(row) for _, row in iterations]},
+            {"metadata": _plain(metadata), "results": [dict(row) for _, row in with_warmup]},
             iterations[0][0],
         ),
         _source.NamedCell(
@@ -158,7 +166,7 @@ def _record(
                 "generate.ttft": f"{of}, as llm_bench times the first token",
                 "generate.tpot": f"{of}; of each, the mean over its tokens after the first",
                 "generate.decode": "batch over the median time per token after the first",
-                "memory.peak": "largest of polled resident sizes: short peaks may be missed",
+                "memory.peak": "largest of polled resident sizes, the warm-up included: short peaks may be missed",
             },
             unknown=unknown,
         ),
@@ -168,7 +176,7 @@ def _record(
 
 def _numbers(
     source: _source.SourceFile,
-    iterations: list[tuple[int | None, Mapping[str, Any]]],
+    iterations: list[_Iteration],
     name: str,
     unit: float,
 ) -> list[float]:

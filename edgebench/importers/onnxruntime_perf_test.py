@@ -19,7 +19,7 @@ from edgebench.record import Record
 TOOL = "onnxruntime_perf_test"
 SUMMARY = "onnxruntime_perf_test: the console log, or the result file"
 
-_FIRST = re.compile(r"Session creation time cost: \S{1,40} s\b")
+_FIRST = re.compile(r"Session creation time cost: ?\S{1,40} s\b")
 _REQUESTS = re.compile(r"Total (?:inference requests|iterations): ?(\d{1,12})\s*$")
 _RATE = re.compile(r"Number of inferences per second: (\S{1,40})\s*$")
 _AVERAGE = re.compile(r"Average (?:inference )?time cost: ?(\S{1,40}) ms\b")

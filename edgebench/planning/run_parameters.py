@@ -91,6 +91,7 @@ _ALL = (
     RunOption("parity", "--parity", None, ("settings.parity",), LIMIT),
     RunOption("backends", "--backend", None, ("backends",), TEXTS),
     RunOption("sets", "--set", (), ("sets",), TEXTS),
+    RunOption("memory_budget", "--memory-budget", (), ("sets",), TEXTS),
     RunOption("set_power_mode", "--set-power-mode", False, ("set_power_mode",), SWITCH),
     RunOption("scenarios", "--scenario", None, ("scenarios",), TEXTS),
     RunOption("rate", "--rate", None, ("rate_per_s",), LIMIT),

@@ -147,13 +147,13 @@ def _check_workers(values: Sequence[Scalar]) -> None:
         raise UsageError(f"--set {WORKERS}: at most {MAX_WORKERS} threads serve queries")
 
 
-def budget_bytes(value: Scalar) -> int:
-    """The bytes of a memory budget. Raises UsageError."""
+def budget_bytes(value: Scalar, typed: str = f"--set {MEMORY_BUDGET}=") -> int:
+    """The bytes of a memory budget. `typed`: what stands before the value. Raises UsageError."""
     size = parse_bytes(value) if isinstance(value, str) else int(value)
     if size < MIN_BUDGET_BYTES:
         raise UsageError(
-            f"--set {MEMORY_BUDGET}={value}: not a size of at least {MIN_BUDGET_BYTES >> 20} MiB",
-            f"write it like {MEMORY_BUDGET}=256MiB,512MiB",
+            f"{typed}{value}: not a size of at least {MIN_BUDGET_BYTES >> 20} MiB",
+            f"write it like {typed}256MiB,512MiB",
         )
     return size
 

@@ -17,6 +17,7 @@ _OF_ROWS = {
     "suite",
     "backends",
     "sets",
+    "memory_budget",
     "scenarios",
     "rate",
     "bound",

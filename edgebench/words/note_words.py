@@ -125,6 +125,10 @@ def unknown_of_rows(metric: str, some: int, rows: int, why: Iterable[str]) -> st
     return f"{metric} is unknown of {some} of {rows} rows: {'; '.join(why)}"
 
 
+def fit_can_be_measured(size: str) -> str:
+    return f"to know whether they fit, measure them with edgebench run --memory-budget {size}"
+
+
 def no_fp32_row(limit: str, some: int, rows: int) -> str:
     return f"{limit}: {some} of {rows} rows have no fp32 row that tells it"
 

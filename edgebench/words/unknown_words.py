@@ -70,7 +70,9 @@ TRACE_IN_REPLICATES = "the replicates have it"
 SINGLE_PROCESS = "a single process"
 
 # Of memory, the model file and the power mode.
-NO_MEMORY_BUDGET = "it was held to none: the axis memory_budget"
+NO_MEMORY_BUDGET = "it was held to no budget of memory"
+FAILED_WITHIN_BUDGET = "one of its processes failed"
+BUDGET_WITHOUT_FILES = "its pages of files did not count: no control group could be made"
 NO_MEMORY_SOURCE = "no source for it"
 NO_MODEL_FILE = "no model file was made or found"
 NOT_BUILT = "the file was used unchanged, or taken from the cache"

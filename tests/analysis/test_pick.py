@@ -213,15 +213,43 @@ def test_one_replicate_meets_a_limit_by_value_with_unknown_probability() -> None
     assert not found.choice.sure
 
 
-def test_a_budget_that_a_row_was_held_to_is_met_for_sure_and_one_without_any_is_not() -> None:
-    memory = Memory(peak_bytes=90 * MIB, peak_source="VmHWM", budget_bytes=128 * MIB)
+def held_to(budget: int, by: str, **variant: Any) -> Record:
+    memory = Memory(peak_bytes=90 * MIB, peak_source="VmHWM", budget_bytes=budget, budget_by=by)
     held = [make.replicate(n, memory=memory) for n in range(3)]
-    small = make.record({"memory_budget": "128MiB"}, replicates=held)
-    (found,) = choose([small, make.record(p50=1e6)], ["memory.budget<=256MiB"])
+    return make.record({"memory_budget": f"{budget // MIB}MiB", **variant}, replicates=held)
+
+
+def test_a_row_fits_for_sure_into_the_budget_that_it_ran_within() -> None:
+    small, large = held_to(128 * MIB, "cgroup v2"), held_to(512 * MIB, "cgroup v1")
+    (found,) = choose([small, large, make.record(p50=1e6)], ["fits<=256MiB"])
     assert found.choice is not None
     assert found.choice.variant == {"memory_budget": "128MiB"}
     assert found.choice.sure
     assert (found.meet, found.surely_meet) == (1, 1)
+
+
+def test_of_a_row_without_a_budget_nobody_knows_whether_it_fits_and_the_command_is_named() -> None:
+    small = make.record(p50=1e6)
+    (found,) = choose([small], ["fits<=256MiB"])
+    assert (found.choice, found.meet) == (None, 0)
+    unknown, command = found.notes[:2]
+    assert unknown.startswith("fits is unknown of 1 of 1 rows: it was held to no budget of memory")
+    assert command.endswith("measure them with edgebench run --memory-budget 256MiB")
+
+
+def test_a_budget_that_did_not_count_pages_of_files_is_no_proof_that_a_row_fits() -> None:
+    (found,) = choose([held_to(128 * MIB, "RLIMIT_DATA")], ["fits<=256MiB"])
+    assert found.choice is None
+    assert "pages of files did not count" in found.notes[0]
+
+
+def test_a_row_that_did_not_fit_is_left_out() -> None:
+    variant: dict[str, Any] = {"memory_budget": "64MiB"}
+    dead = make.failed(variant, "does_not_fit", "killed")
+    (found,) = choose([dead, held_to(128 * MIB, "cgroup v2")], ["fits<=256MiB"])
+    assert found.choice is not None
+    assert found.choice.variant == {"memory_budget": "128MiB"}
+    assert len(found.left_out) == 1
 
 
 def test_an_unknown_value_meets_no_limit() -> None:

@@ -419,6 +419,7 @@ def test_values_of_python_are_what_a_person_would_type() -> None:
         "backends": ["ort", "null"],
         "budget": np.float64(90),
         "memory_limit": 2**29,
+        "memory_budget": [2**28, "1GiB"],
     }
     given = run_and_ab._given({}, {}, named, run_parameters.DEFAULTS)
     assert given["sets"] == ["threads=1,2", "arena=false", 'mode="a b"']
@@ -426,6 +427,7 @@ def test_values_of_python_are_what_a_person_would_type() -> None:
     assert given["ranges"] == ["ids=0,99", "k=1|2"]
     assert given["backends"] == "ort,null"
     options = run_options.resolved({**given, "model": "m.onnx"})
+    assert options.sets[-1] == f"memory_budget={2**28},1GiB"
     assert (options.settings.budget_s, options.settings.memory_limit_bytes) == (90.0, 2**29)
 
 

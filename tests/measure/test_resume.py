@@ -35,6 +35,7 @@ OTHERS = {
     "parity": "0.2",
     "backends": "null",
     "sets": "threads=2",
+    "memory_budget": "256MiB",
     "set_power_mode": None,
     "scenarios": "offline",
     "rate": "5",

@@ -37,6 +37,30 @@ def test_a_value_that_means_nothing_is_refused(words: list[str], said: str) -> N
         options(*words)
 
 
+def test_a_budget_of_memory_is_its_axis() -> None:
+    budgets = ["--memory-budget", "256MiB, 512MiB", "--memory-budget", "1GiB"]
+    typed = options("file-typing", "--set", "threads=1", *budgets)
+    axis = options("file-typing", "--set", "threads=1", "--set", "memory_budget=256MiB,512MiB,1GiB")
+    assert typed.sets == axis.sets
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--memory-budget", "lots"], "'lots' is not a size"),
+        (["--memory-budget", "256MiB,"], "'' is not a size"),
+        (["--memory-budget", "1MiB"], "--memory-budget 1MiB: not a size of at least 16 MiB"),
+        (
+            ["--memory-budget", "1GiB", "--set", "memory_budget=2GiB"],
+            "--memory-budget and --set memory_budget are the same axis",
+        ),
+    ],
+)
+def test_a_budget_of_memory_that_means_nothing_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        options("file-typing", *words)
+
+
 def test_a_folder_of_workloads_goes_with_no_model(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.touch()

@@ -220,6 +220,14 @@ def test_a_command_of_a_row_has_its_load() -> None:
     assert _command_of(alone, together) == "", "the others are part of what was measured"
 
 
+def test_a_command_of_a_row_has_its_own_budget_of_memory() -> None:
+    row = build_table([record({"memory_budget": "256MiB"})]).rows[0]
+    typed = "edgebench run image-classification --memory-budget 256MiB,512MiB"
+    again = _command_of(row, typed)
+    assert options_of(again).sets == ["memory_budget=256MiB"]
+    assert again.count("budget") == 1
+
+
 def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_path: Path) -> None:
     """Row and model aside, a value that is not the default must come back as it was."""
     typed = {
@@ -231,7 +239,7 @@ def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_pat
         "shape_sequence": "natural", "worst_case": "1s", "loadgen": None,
     }  # fmt: skip
     told_by_row = {"names", "suite", "backends", "sets", "scenarios", "rate", "replicates"}
-    told_by_row |= {"bound", "together"}
+    told_by_row |= {"bound", "together", "memory_budget"}
     of_models = {"model", "shapes", "ranges", "inputs", "task", "reference"}
     deciding = {option.parameter for option in RUN_OPTIONS.values() if option.decides}
     assert set(typed) | told_by_row | of_models | {"set_power_mode"} == deciding

@@ -80,7 +80,7 @@ def row_of(record: rec.Record) -> Row:
         throughput_of_replicates_per_s=rates,
         rounds=_rounds(served),
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
-        memory=_memory(memories, good),
+        memory=_memory(memories, good, record.status),
         model=record.model,
         quality=_quality(record.quality),
         energy=record.energy,
@@ -309,9 +309,12 @@ def _most(values: Sequence[int | None]) -> int | None:
     return max([value for value in values if value is not None], default=None)
 
 
-def _memory(each: Sequence[rec.Memory], good: Sequence[rec.Replicate]) -> Memory:
+def _memory(
+    each: Sequence[rec.Memory], good: Sequence[rec.Replicate], status: rec.Status
+) -> Memory:
     if not each:
         return Memory()
+    counted = status != "failed" and all(memory.budget_by.startswith("cgroup") for memory in each)
     peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
     return Memory(
         peak_min_bytes=min(peaks, default=None),
@@ -325,6 +328,7 @@ def _memory(each: Sequence[rec.Memory], good: Sequence[rec.Replicate]) -> Memory
         pss_bytes=_most([memory.pss_bytes for memory in each]),
         budget_bytes=each[0].budget_bytes,
         budget_by=each[0].budget_by,
+        fits_bytes=each[0].budget_bytes if counted else None,
         storage_read_bytes_per_query=_per_query(good, lambda counted: counted.storage_read_bytes),
         major_faults_per_query=_per_query(good, lambda counted: counted.major_faults),
         device_peak_bytes=_most([memory.device_peak_bytes for memory in each]),
@@ -719,6 +723,8 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
             unknown[f"memory.{name}"] = nothing or unknown_words.UNTOLD_BY_SYSTEM
     if memory.budget_bytes is None:
         unknown["memory.budget_bytes"] = nothing or unknown_words.NO_MEMORY_BUDGET
+    if memory.fits_bytes is None:
+        unknown["memory.fits_bytes"] = nothing or _why_unfitted(row)
     for name in ("storage_read_bytes_per_query", "major_faults_per_query"):
         if getattr(memory, name) is None:
             unknown[f"memory.{name}"] = nothing or unknown_words.UNTOLD_BY_SYSTEM
@@ -728,6 +734,14 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
         unknown["memory.device_peak_bytes"] = (
             nothing or memory.device_source or unknown_words.NO_MEMORY_SOURCE
         )
+
+
+def _why_unfitted(row: Row) -> str:
+    if row.memory.budget_bytes is None:
+        return unknown_words.NO_MEMORY_BUDGET
+    if row.status == "failed":
+        return unknown_words.FAILED_WITHIN_BUDGET
+    return unknown_words.BUDGET_WITHOUT_FILES
 
 
 def _explain_model(row: Row, unknown: Unknown) -> None:
