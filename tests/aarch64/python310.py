@@ -34,8 +34,16 @@ def ensure(root: Path, scratch: Path) -> None:
         library = _standard_library()
         shutil.rmtree(program.parent, ignore_errors=True)
         shutil.copytree(library, program.parent / "lib", ignore=_UNUSED)
+        rename_build_facts(program.parent / "lib")
         _unpack(_wheel(scratch), program)
     (program.parent / "lib/__startup__.py").write_text(startup, encoding="utf-8")
+
+
+def rename_build_facts(library: Path) -> None:
+    """What a Python was built with is a module named after its machine; `sysconfig` asks for that of an aarch64."""
+    for facts in library.glob("_sysconfigdata_*.py"):
+        flags = facts.name.removeprefix("_sysconfigdata_").partition("_")[0]
+        facts.rename(library / f"_sysconfigdata_{flags}_linux_aarch64-linux-gnu.py")
 
 
 def _wheel(scratch: Path) -> Path:

@@ -42,3 +42,13 @@ def test_a_wheel_that_is_missing_leaves_the_older_python_out(
     with pytest.raises(CannotRun, match="ends with 1: ERROR: No matching"):
         aarch64._install_wheels(DEBIAN, "x")
     assert aarch64.left_out(DEBIAN) == "the root is not built: make test-aarch64"
+
+
+def test_the_older_python_finds_what_it_was_built_with_under_the_name_of_an_aarch64(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "_sysconfigdata__linux_x86_64-linux-gnu.py").write_text("build_time_vars = {}\n")
+    python310.rename_build_facts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "_sysconfigdata__linux_aarch64-linux-gnu.py"
+    ]
