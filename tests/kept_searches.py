@@ -31,7 +31,7 @@ from tests.perf.search_goals import GOALS
 
 ROOT = Path(__file__).parents[1]
 KEPT, IMAGES, PAGE = ROOT / "results/searches", ROOT / "docs/images", ROOT / "docs/search.md"
-#: Largest process of each search, bytes: it is no part of a search's own answer.
+#: Most bytes that each search and its children held together: no part of a search's own answer.
 PEAKS = KEPT / "peak-bytes.json"
 _BLOCK = re.compile(
     r"(?P<head><!-- begin searches: (?P<name>\w+) -->\n)(?P<body>.*?)(?P<tail><!-- end searches -->)",
