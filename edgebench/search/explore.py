@@ -141,7 +141,7 @@ def _note_untimed(it: Explorer, facts: Sequence[UnitFacts]) -> None:
     lost = [fact.name for fact in facts if not (fact.timed or fact.joiner)]
     if lost:
         it.notes.append(
-            f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ..."
+            f"the profiles do not time {len(lost)} groups both in fp32 and in int8: {lost[0]}, ..."
         )
 
 

@@ -51,8 +51,10 @@ def facts_of(
     found = []
     for unit in units.units:
         slow, fast = fp32[unit.name], int8[unit.name]
-        timed = slow is not None or fast is not None
-        if not unit.joiner and (slow is None) != (fast is None):
+        timed = slow is not None and fast is not None
+        if unit.joiner:
+            timed = slow is not None or fast is not None
+        elif (slow is None) != (fast is None):
             slow = fast = slow if fast is None else fast  # half a truth would decide alone
         found.append(
             UnitFacts(

@@ -58,7 +58,7 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     joiner: bool
     fp32_us: Amount  # of its kernels in the fp32 graph
     int8_us: Amount  # and in the graph that has everything in int8
-    timed: bool  # False: the profiles do not name it, and both times are 0
+    timed: bool  # False: not both profiles name it, and its times tell nothing
     damage: Amount | None = (
         None  # relative error of the outputs with it alone in int8; None: not measured
     )

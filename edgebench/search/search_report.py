@@ -67,7 +67,7 @@ class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
     fp32_us: Amount  # of its kernels, in whole graphs
     int8_us: Amount
     gain_us: Number  # their difference, below 0: int8 is slower
-    timed: bool = True  # False: its times are unknown, and stand as 0
+    timed: bool = True  # False: its times are unknown, and those that stand here tell nothing
     damage: Amount | None
 
 
