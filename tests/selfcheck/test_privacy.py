@@ -36,7 +36,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
     monkeypatch.setenv("SUDO_USER", BEHIND_SUDO)
     monkeypatch.setattr(privacy, "_user", lambda: USER)
     monkeypatch.setattr(Path, "owner", lambda _: OWNER)
-    monkeypatch.setattr(Path, "cwd", lambda: Path("/work/acme"))
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/data/jobs/acme"))
     monkeypatch.setattr(sys, "prefix", "/data/envs/acme")
     monkeypatch.setattr(privacy, "__file__", "/data/src/acme/edgebench/selfcheck/privacy.py")
     monkeypatch.setattr(socket, "gethostname", lambda: HOST)
@@ -52,7 +52,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
         (f"/data/people/{USER}/x by {USER} on {HOST}.corp.example", "~/x by USER on HOST"),
         ("/data/people/zoraster stays", "/data/people/zoraster stays"),
         ("zorasboard.local, ZORA", "HOST, USER"),
-        ("/work/acme/results and /data/envs/acme/bin/python", "./results and PYTHON/bin/python"),
+        ("/data/jobs/acme/results and /data/envs/acme/bin/python", "./results and PYTHON/bin/python"),
         ("/home/mona/.cache, /Users/Mona/x", "/home/NAME/.cache, /Users/NAME/x"),
         ("/media/mona/STICK/x /run/media/mona/STICK, /mnt/mona", "/media/NAME/x /run/media/NAME, /mnt/NAME"),
         ("/srv/zoras disk/x, /srv/share", "/VOLUME/x, /VOLUME"),
@@ -73,14 +73,14 @@ def test_a_name_is_replaced_wherever_it_stands(
 def test_the_archive_names_nobody_and_can_still_be_read(
     tmp_path: Path, secrets: list[tuple[str, str]]
 ) -> None:
-    told = f"{USER} {BEHIND_SUDO} {OWNER} {HOST} /data/people/{USER} /work/acme /data/envs/acme /srv/zoras disk filer"
+    told = f"{USER} {BEHIND_SUDO} {OWNER} {HOST} /data/people/{USER} /data/jobs/acme /data/envs/acme /srv/zoras disk filer"
     answer = Answer(claim="energy.rapl", status="ok", detail=told)
     facts = {"board": told, "os": [told], "more": {told: told}}
     words = {"machine": told, "date": "2026-12-01", "edgebench": "0.1.0"}
     file = CheckFile(device="real", facts=facts, answers=(answer,), **words)
     texts = {
         "kit.txt": told,
-        "doctor.json": json.dumps({"zora": told, "/work/acme": 1}),
+        "doctor.json": json.dumps({"zora": told, "/data/jobs/acme": 1}),
         "quick.jsonl": f"{json.dumps([told])}\n{json.dumps([1])}\n",
         "cut.json": json.dumps({"a": told}, ensure_ascii=False)[:-1],
         "empty.txt": "",
