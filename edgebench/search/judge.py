@@ -21,7 +21,7 @@ from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, Precision
 from edgebench.search.candidates import Draft, neighbours
 from edgebench.search.item_cache import remembering
 from edgebench.search.requirements import resolved
-from edgebench.search.search_messages import Candidate, ExploreJob
+from edgebench.search.search_messages import REFUSED_DAMAGE, Candidate, ExploreJob
 from edgebench.search.tradeoff import Choice, Tradeoff
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 #: The draw of items that maps are tuned on.
 TUNING_DRAW = 1
 ERROR_ITEMS = 8  # whose outputs tell the damage of a map
-#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
-REFUSED_DAMAGE = 10.0
 #: Shares of the time of exploring: when no further map is tried, and when timing them ends; refining has the rest.
 TUNED, TIMED = 0.75, 0.85
 #: Items whose runs are timed, and seconds for each map.

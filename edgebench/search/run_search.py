@@ -50,6 +50,7 @@ from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
 from edgebench.search.reward import Reward, check_rewarded, parse_reward, reward_of
 from edgebench.search.search_messages import (
+    REFUSED_DAMAGE,
     Candidate,
     Demand,
     Exploration,
@@ -66,6 +67,7 @@ from edgebench.search.search_report import (
     search_rows,
 )
 from edgebench.tasks import task_metrics
+from edgebench.words.search_words import output_error
 
 #: Precisions that are measured beside the maps, where the backend has them.
 BASELINES = ("fp32", "int8-dynamic", "int8-static")
@@ -543,7 +545,7 @@ def _written_maps(
             if unit.timed
             else "times unknown"
         )
-        + ("" if unit.damage is None else f", damage {unit.damage:.2g}")
+        + ("" if unit.damage is None else f", damage {output_error(unit.damage, REFUSED_DAMAGE)}")
         for unit in exploration.units
     }
     files: dict[Scalar, str] = {}

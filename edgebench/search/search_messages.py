@@ -50,6 +50,10 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.state.removesuffix('.json')}.steps"
 
 
+#: What stands for the damage of what the runtime refuses in int8: relative errors of outputs are below it.
+REFUSED_DAMAGE = 10.0
+
+
 class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a group, or of an operator between groups."""
 
@@ -60,7 +64,7 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     int8_us: Amount  # and in the graph that has everything in int8
     timed: bool  # False: not both profiles name it, and its times tell nothing
     damage: Amount | None = (
-        None  # relative error of the outputs with it alone in int8; None: not measured
+        None  # relative error of the outputs with it alone in int8; None: not measured; REFUSED_DAMAGE
     )
 
 

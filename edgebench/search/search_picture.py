@@ -13,14 +13,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from edgebench.models.precision_map import PrecisionMap, is_mixed
-from edgebench.render.number_format import quantity
 from edgebench.render.wrapping import wrapped_text
 from edgebench.report.theme import SANS, SERIES, THEMES, named
-from edgebench.search.search_messages import UnitFacts
+from edgebench.search.search_messages import REFUSED_DAMAGE, UnitFacts
 from edgebench.search.search_report import SearchReport, SearchRow, Standing
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns
-from edgebench.words.search_words import STANDING_WORDS
+from edgebench.words.search_words import STANDING_WORDS, output_error
 
 WIDE, NARROW = 860, 340
 _PLOT_HEIGHT, _MARGIN = 250.0, 16.0
@@ -348,7 +347,8 @@ def _groups(report: SearchReport, look: Look) -> _Part:
         words.append(_text(look, _MARGIN, top - 3, line))
     key, high = _key(look, _groups_key(look, units, found))
     top += high + 24
-    worst = max((unit.damage or 0.0 for unit in units), default=0.0) or 1.0
+    damages = [unit.damage or 0.0 for unit in units]
+    worst = max((each for each in damages if each < REFUSED_DAMAGE), default=0.0) or 1.0
     most = max(abs(_gain(unit)) for unit in units) or 1.0
     x, room = _MARGIN, look.width - 2 * _MARGIN
     gap = min(_MAX_GAP, 0.2 * room / len(units))
@@ -361,7 +361,8 @@ def _groups(report: SearchReport, look: Look) -> _Part:
     base = top + 14 + _BARS
     for unit in units:
         wide = _MIN_BAR + max(0.0, free) * unit.fp32_us / total
-        marks += _bar(look, unit, found, (x, base, wide, _BARS * (unit.damage or 0.0) / worst))
+        tall = _BARS * min(1.0, (unit.damage or 0.0) / worst)
+        marks += _bar(look, unit, found, (x, base, wide, tall))
         marks.append(_saved(look, unit, (x, base + 6, wide, _GAINS * abs(_gain(unit)) / most)))
         x += wide + gap
     below = base + 6 + _GAINS + 14
@@ -443,7 +444,9 @@ def unit_words(unit: UnitFacts, kind: str) -> str:
     """A group in one line: its precision in the map, its times, and its damage."""
     times = f"fp32 {format_ns(unit.fp32_us * 1e3)}, int8 {format_ns(unit.int8_us * 1e3)}"
     times = times if unit.timed else "times unknown"
-    damage = "" if unit.damage is None else f", output error {quantity(unit.damage, '1')}"
+    damage = (
+        "" if unit.damage is None else f", output error {output_error(unit.damage, REFUSED_DAMAGE)}"
+    )
     return f"{unit.op} {unit.name}{f' ({kind})' if kind else ''}: {times}{damage}"
 
 

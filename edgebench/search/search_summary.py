@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgebench.render.number_format import UNKNOWN
 from edgebench.report.report_model import SearchSummary
+from edgebench.search.search_messages import REFUSED_DAMAGE
 from edgebench.search.search_picture import page_pictures
 from edgebench.search.search_report import FloatGroup, SearchReport, SearchRow
 from edgebench.search.search_text import (
@@ -23,7 +24,7 @@ from edgebench.search.search_text import (
     why,
 )
 from edgebench.units import format_ns
-from edgebench.words.search_words import STANDING_LEGEND, groups_split
+from edgebench.words.search_words import STANDING_LEGEND, groups_split, output_error
 
 _KEPT, _TOLD = 200, 5  # groups of the table, and in words
 
@@ -73,7 +74,7 @@ def _row(row: SearchRow, report: SearchReport) -> list[str]:
 def _kept(group: FloatGroup) -> list[str]:
     """What int8 would have saved, and what it would have cost."""
     gain: Sequence[str] = ("-" if group.gain_us < 0 else "", format_ns(abs(group.gain_us) * 1e3))
-    damage = "unknown" if group.damage is None else f"{group.damage:.3f}"
+    damage = output_error(group.damage, REFUSED_DAMAGE)
     times = (format_ns(group.fp32_us * 1e3), format_ns(group.int8_us * 1e3))
     if not group.timed:
         return [f"{group.op} {group.name}", UNKNOWN, UNKNOWN, UNKNOWN, damage]

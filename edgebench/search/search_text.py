@@ -11,11 +11,11 @@ from edgebench.render.console import BAD, DEPLOY, GOOD, QUIET, TITLE, WARN, WORS
 from edgebench.render.number_format import UNKNOWN, quantity
 from edgebench.render.text_grid import GridRow, columns, grid
 from edgebench.render.wrapping import Line, wrapped
-from edgebench.search.search_messages import LimitVerdict, Verdict
+from edgebench.search.search_messages import REFUSED_DAMAGE, LimitVerdict, Verdict
 from edgebench.search.search_report import FloatGroup, SearchReport, SearchRow
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns
-from edgebench.words.search_words import STANDING_LEGEND, STANDING_WORDS, groups_split
+from edgebench.words.search_words import STANDING_LEGEND, STANDING_WORDS, groups_split, output_error
 
 if TYPE_CHECKING:
     from edgebench.search.model_family import Family, Offer
@@ -166,7 +166,7 @@ def why(report: SearchReport) -> str:
 
 def group_words(group: FloatGroup) -> str:
     """What int8 would have done to a group that stays in fp32."""
-    damage = "unknown" if group.damage is None else f"{group.damage:.3f}"
+    damage = output_error(group.damage, REFUSED_DAMAGE)
     name = f"{group.op} {_short(group.name)}"
     if group.gain_us > 0:
         return f"{name}: int8 would gain {group.gain_us:.0f} us, output error {damage}"

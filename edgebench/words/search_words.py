@@ -21,6 +21,13 @@ STANDING_LEGEND: Final = (
 )
 
 
+def output_error(damage: float | None, refused: float) -> str:
+    """The relative error of the outputs, or why there is none; `refused` stands for what the runtime does not run."""
+    if damage is None:
+        return "unknown"
+    return "none: the runtime refuses it" if damage >= refused else f"{damage:.3f}"
+
+
 def few_items(metric: str, items: int, confidence: float, unseen: float, spare: float) -> str:
     """What so few test items can show at the confidence, beside what fp32 leaves."""
     return (
