@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ from edgebench.backend import (
 from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgebench.backend import Feeds, Outputs
 
     Settings = Mapping[str, Scalar | None]
@@ -62,6 +65,8 @@ def _capabilities(*more: Option) -> Capabilities:
 class FaultySession(Session):
     """The inner session for the first `after` runs, `fault` from then on."""
 
+    backend: FaultyBackend  # that opened it
+
     def __init__(self, inner: Session, settings: Settings) -> None:
         self.inner = inner
         self.settings = settings
@@ -84,8 +89,8 @@ class FaultySession(Session):
         return self.inner.run(prepared)
 
     def fault(self, prepared: Any) -> Any:
-        """Returns what a run does once the fault is there."""
-        return self.work(prepared)
+        """What a run does once the fault is there: what the backend says, unless the session itself has the fault."""
+        return self.backend.fault(self, prepared)
 
     def prepare(self, feeds: Feeds) -> Any:
         return self.inner.prepare(feeds)
@@ -120,12 +125,19 @@ def _is_honest(settings: Settings) -> bool:
 
 
 class FaultyBackend(Backend):
-    """Opens a session of the inner backend and wraps it. By itself it has no fault."""
+    """Opens a session of the inner backend and wraps it. By itself it has no fault.
+
+    The name of a subclass follows from that of its class: `fault-hang-at-open` of HangAtOpen.
+    """
 
     name = "fault-none"
     summary = "test backend: works, through another one"
     capabilities = _capabilities()
     session: ClassVar[type[FaultySession]] = FaultySession
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = "fault" + re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", cls.__name__)
 
     def availability(self) -> Ready | Unavailable:
         return Ready(__version__)
@@ -141,8 +153,18 @@ class FaultyBackend(Backend):
         settings.update(options)
         inner = registry.load(str(settings["inner"]))
         inner.import_runtime()
-        passed = {name: options[name] for name in ("threads",) if name in options}
-        return self.session(inner.open(model, passed), settings)
+        session = self.session(inner.open(model, _for_inner(options)), settings)
+        session.backend = self
+        return session
+
+    def fault(self, session: FaultySession, prepared: Any) -> Any:
+        """What a run of the session does once the fault is there."""
+        return session.work(prepared)
+
+
+def _for_inner(options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The options that the inner backend gets."""
+    return {name: options[name] for name in ("threads",) if name in options}
 
 
 # --- no return, no process ----------------------------------------------------------------------
@@ -153,32 +175,23 @@ def _hang() -> NoReturn:
         time.sleep(3600)
 
 
-class _HangSession(FaultySession):
-    def fault(self, prepared: Any) -> NoReturn:
+class Hang(FaultyBackend):
+    summary = "test backend: a run never returns"
+
+    def fault(self, session: FaultySession, prepared: Any) -> NoReturn:
         _hang()
 
 
-class Hang(FaultyBackend):
-    name = "fault-hang"
-    summary = "test backend: a run never returns"
-    session = _HangSession
+class HangHoldingGil(FaultyBackend):
+    summary = "test backend: a run never returns, and no other Python thread runs any more"
 
-
-class _HangHoldingGilSession(FaultySession):
-    def fault(self, prepared: Any) -> NoReturn:
+    def fault(self, session: FaultySession, prepared: Any) -> NoReturn:
         sleep = ctypes.PyDLL(None).sleep  # PyDLL keeps the interpreter's lock during the call
         while True:
             sleep(3600)
 
 
-class HangHoldingGil(FaultyBackend):
-    name = "fault-hang-holding-gil"
-    summary = "test backend: a run never returns, and no other Python thread runs any more"
-    session = _HangHoldingGilSession
-
-
 class HangAtImport(FaultyBackend):
-    name = "fault-hang-at-import"
     summary = "test backend: importing the runtime never returns"
 
     def import_runtime(self) -> NoReturn:
@@ -186,48 +199,34 @@ class HangAtImport(FaultyBackend):
 
 
 class HangAtOpen(FaultyBackend):
-    name = "fault-hang-at-open"
     summary = "test backend: opening a model never returns"
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
         _hang()
 
 
-class _SegfaultSession(FaultySession):
-    def fault(self, prepared: Any) -> Any:
+class Segfault(FaultyBackend):
+    summary = "test backend: a run reads address 0"
+
+    def fault(self, session: FaultySession, prepared: Any) -> Any:
         return ctypes.string_at(0)
 
 
-class Segfault(FaultyBackend):
-    name = "fault-segfault"
-    summary = "test backend: a run reads address 0"
-    session = _SegfaultSession
+class Exit(FaultyBackend):
+    summary = "test backend: a run ends the process with status 3, without a word"
 
-
-class _ExitSession(FaultySession):
-    def fault(self, prepared: Any) -> NoReturn:
+    def fault(self, session: FaultySession, prepared: Any) -> NoReturn:
         os._exit(3)
 
 
-class Exit(FaultyBackend):
-    name = "fault-exit"
-    summary = "test backend: a run ends the process with status 3, without a word"
-    session = _ExitSession
+class Crash(FaultyBackend):
+    summary = "test backend: a run raises RuntimeError"
 
-
-class _CrashSession(FaultySession):
-    def fault(self, prepared: Any) -> NoReturn:
+    def fault(self, session: FaultySession, prepared: Any) -> NoReturn:
         raise RuntimeError("the runtime gave up in the middle of a run")
 
 
-class Crash(FaultyBackend):
-    name = "fault-crash"
-    summary = "test backend: a run raises RuntimeError"
-    session = _CrashSession
-
-
 class CrashAtOpen(FaultyBackend):
-    name = "fault-crash-at-open"
     summary = "test backend: opening a model raises RuntimeError"
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
@@ -235,35 +234,30 @@ class CrashAtOpen(FaultyBackend):
 
 
 class Refuse(FaultyBackend):
-    name = "fault-refuse"
     summary = "test backend: refuses every model"
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
         raise UnsupportedError("this runtime has no kernel for the model", "use another runtime")
 
 
-class _MemoryEaterSession(FaultySession):
-    def fault(self, prepared: Any) -> Any:
-        page_bytes = os.sysconf("SC_PAGESIZE")
-        touch = b"\1" * (_STEP_MIB * _MIB // page_bytes)
-        limit_mib = self.settings["limit_mib"]
-        held: list[bytearray] = []
-        while limit_mib is None or len(held) * _STEP_MIB < int(limit_mib):
-            held.append(bytearray(_STEP_MIB * _MIB))
-            held[-1][::page_bytes] = touch
-        return self.work(prepared)
-
-
 class MemoryEater(FaultyBackend):
     """Gives back nothing while it eats: run it only in a process with a memory limit, or with
     `limit_mib`, after which the run goes on as if nothing had been."""
 
-    name = "fault-memory-eater"
     summary = "test backend: a run takes memory in steps of 64 MiB until something stops it"
     capabilities = _capabilities(
         Option("limit_mib", "int", None, "stop there and run; else never", minimum=_STEP_MIB)
     )
-    session = _MemoryEaterSession
+
+    def fault(self, session: FaultySession, prepared: Any) -> Any:
+        page_bytes = os.sysconf("SC_PAGESIZE")
+        touch = b"\1" * (_STEP_MIB * _MIB // page_bytes)
+        limit_mib = session.settings["limit_mib"]
+        held: list[bytearray] = []
+        while limit_mib is None or len(held) * _STEP_MIB < int(limit_mib):
+            held.append(bytearray(_STEP_MIB * _MIB))
+            held[-1][::page_bytes] = touch
+        return session.work(prepared)
 
 
 # --- answers, but not honest ones ---------------------------------------------------------------
@@ -279,8 +273,12 @@ class _MemoiseSession(FaultySession):
     def prepare(self, feeds: Feeds) -> Any:
         digest = hashlib.sha256()
         for name in sorted(feeds):
-            digest.update(feeds[name].tobytes())
+            digest.update(self.key(feeds[name]).tobytes())
         return digest.digest(), self.inner.prepare(feeds)
+
+    def key(self, array: NDArray[Any]) -> NDArray[Any]:
+        """By what an array is known again."""
+        return array
 
     def work(self, prepared: Any) -> Any:
         return self.inner.run(prepared[1])
@@ -296,7 +294,6 @@ class _MemoiseSession(FaultySession):
 
 
 class Memoise(FaultyBackend):
-    name = "fault-memoise"
     summary = "test backend: answers an input it has seen from a cache"
     session = _MemoiseSession
 
@@ -304,9 +301,7 @@ class Memoise(FaultyBackend):
 class _WrongOutputSession(FaultySession):
     """The faulty answer is None here, and becomes arrays outside of the run."""
 
-    def __init__(self, inner: Session, settings: Settings) -> None:
-        super().__init__(inner, settings)
-        self._like: Outputs | None = None
+    _like: Outputs | None = None
 
     def fault(self, prepared: Any) -> None:
         if self._like is None:  # once, to learn the shapes
@@ -321,7 +316,6 @@ class _WrongOutputSession(FaultySession):
 
 
 class WrongOutput(FaultyBackend):
-    name = "fault-wrong-output"
     summary = "test backend: answers at once, and with ones"
     session = _WrongOutputSession
 
@@ -352,7 +346,6 @@ class _AsyncSession(_ThreadedSession):
 
 
 class Async(FaultyBackend):
-    name = "fault-async"
     summary = "test backend: a run returns before the work is done"
     session = _AsyncSession
 
@@ -365,7 +358,6 @@ class _SilentFallbackSession(FaultySession):
 
 
 class SilentFallback(FaultyBackend):
-    name = "fault-silent-fallback"
     summary = (
         "test backend: runs in another precision than was asked for, and says so only if asked"
     )
@@ -393,7 +385,6 @@ class _WorkInPrepareSession(FaultySession):
 
 
 class WorkInPrepare(FaultyBackend):
-    name = "fault-work-in-prepare"
     summary = "test backend: computes the answer when an input is prepared, and only hands it out in a run"
     session = _WorkInPrepareSession
 
@@ -439,7 +430,6 @@ class _LazyOutputsSession(FaultySession):
 
 
 class LazyOutputs(FaultyBackend):
-    name = "fault-lazy-outputs"
     summary = "test backend: outputs are promises, whose values are computed when they are read"
     capabilities = _capabilities(
         Option("keep", "bool", True, "computed when first read; else at every reading")
@@ -450,9 +440,7 @@ class LazyOutputs(FaultyBackend):
 class _LateOutputsSession(_ThreadedSession):
     """Hands out arrays at once; a thread fills them when it comes to it."""
 
-    def __init__(self, inner: Session, settings: Settings) -> None:
-        super().__init__(inner, settings)
-        self._like: Outputs | None = None
+    _like: Outputs | None = None
 
     def fault(self, prepared: Any) -> Any:
         import numpy as np
@@ -473,26 +461,20 @@ class _LateOutputsSession(_ThreadedSession):
 
 
 class LateOutputs(FaultyBackend):
-    name = "fault-late-outputs"
     summary = "test backend: hands out arrays that another thread fills later"
     session = _LateOutputsSession
 
 
 class _RoundedMemoiseSession(_MemoiseSession):
-    def prepare(self, feeds: Feeds) -> Any:
+    def key(self, array: NDArray[Any]) -> NDArray[Any]:
         import numpy as np
 
-        decimals = int(self.settings["decimals"] or 0)
-        digest = hashlib.sha256()
-        for name in sorted(feeds):
-            array = feeds[name]
-            known = np.round(array, decimals) + 0.0 if array.dtype.kind == "f" else array
-            digest.update(known.tobytes())
-        return digest.digest(), self.inner.prepare(feeds)
+        if array.dtype.kind != "f":
+            return array
+        return np.round(array, int(self.settings["decimals"] or 0)) + 0.0
 
 
 class RoundedMemoise(FaultyBackend):
-    name = "fault-rounded-memoise"
     summary = "test backend: answers an input from a cache that is keyed by its rounded values"
     capabilities = _capabilities(
         Option("decimals", "int", 1, "to which inputs are rounded", minimum=0)
@@ -517,7 +499,6 @@ _CLOCKS: dict[str, Callable[[], int]] = {
 class SlowClock(FaultyBackend):
     """Replaces functions of `time` in the process that opens it, until the session is closed."""
 
-    name = "fault-slow-clock"
     summary = "test backend: the clocks of its process run at a part of their speed"
     capabilities = _capabilities(
         Option("speed", "float", 0.5, "of the clocks", minimum=0.01),
@@ -545,7 +526,6 @@ class _MoreThreadsSession(FaultySession):
 
 
 class MoreThreads(FaultyBackend):
-    name = "fault-more-threads"
     summary = "test backend: computes on several threads and says that it is one"
     capabilities = _capabilities(Option("really", "int", 4, "threads that compute", minimum=2))
     session = _MoreThreadsSession
@@ -578,9 +558,7 @@ def _serve(
 class _HelperProcessSession(FaultySession):
     """Prepared is the feeds; the inner session here is for descriptions alone."""
 
-    def __init__(self, inner: Session, settings: Settings) -> None:
-        super().__init__(inner, settings)
-        self.pipe: Any = None
+    pipe: Any = None
 
     def prepare(self, feeds: Feeds) -> Any:
         return dict(feeds)
@@ -598,7 +576,6 @@ class _HelperProcessSession(FaultySession):
 
 
 class HelperProcess(FaultyBackend):
-    name = "fault-helper-process"
     summary = "test backend: another process holds the model and computes"
     capabilities = _capabilities(
         Option("hidden", "bool", False, "it leaves its parent and its session")
@@ -612,12 +589,10 @@ class HelperProcess(FaultyBackend):
         assert isinstance(session, _HelperProcessSession)
         context = multiprocessing.get_context("spawn")
         session.pipe, theirs = context.Pipe()
-        passed = {name: options[name] for name in ("threads",) if name in options}
         inner = str(options.get("inner", "ort"))
         hidden = bool(options.get("hidden"))
-        helper = context.Process(
-            target=_serve, args=(theirs, model, inner, passed, hidden), daemon=True
-        )
+        told = (theirs, model, inner, _for_inner(options), hidden)
+        helper = context.Process(target=_serve, args=told, daemon=True)
         helper.start()
         theirs.close()
         if hidden:
@@ -672,7 +647,6 @@ def hashed_bytes_per_ns(repetitions: int = 9) -> float:
 
 
 class Slower(FaultyBackend):
-    name = "fault-slower"
     summary = "test backend: works, and does so many per cent more in every run"
     capabilities = _capabilities(
         Option("percent", "float", 5.0, "extra CPU time of a run, in per cent", minimum=0),
@@ -704,7 +678,6 @@ class _SlowStartSession(FaultySession):
 
 
 class SlowStart(FaultyBackend):
-    name = "fault-slow-start"
     summary = "test backend: opening and the first runs take longer than the later ones"
     capabilities = _capabilities(
         Option("delay_s", "float", 0.05, "added to opening and to each slow run", minimum=0),
@@ -721,16 +694,12 @@ def _make_noise(where: str) -> None:
         os.write(descriptor, b'{"noise": \xff\xfe\n')
 
 
-class _NoisySession(FaultySession):
-    def fault(self, prepared: Any) -> Any:
-        _make_noise("run")
-        return self.work(prepared)
-
-
 class Noisy(FaultyBackend):
-    name = "fault-noisy"
     summary = "test backend: writes to stdout and stderr at import, at open and in every run"
-    session = _NoisySession
+
+    def fault(self, session: FaultySession, prepared: Any) -> Any:
+        _make_noise("run")
+        return session.work(prepared)
 
     def import_runtime(self) -> str:
         _make_noise("import")
@@ -742,7 +711,6 @@ class Noisy(FaultyBackend):
 
 
 class NotInstalled(FaultyBackend):
-    name = "fault-not-installed"
     summary = "test backend: its runtime is not installed"
 
     def availability(self) -> Unavailable:
@@ -753,7 +721,6 @@ class NotInstalled(FaultyBackend):
 
 
 class BrokenInstall(FaultyBackend):
-    name = "fault-broken-install"
     summary = "test backend: its runtime is installed and cannot be loaded"
 
     def availability(self) -> Unavailable:
@@ -766,7 +733,6 @@ class BrokenInstall(FaultyBackend):
 class BrokenAtImport(FaultyBackend):
     """The usual case: found by its metadata, and only its import shows the damage."""
 
-    name = "fault-broken-at-import"
     summary = "test backend: says that it is ready, and its import fails"
 
     def import_runtime(self) -> NoReturn:
@@ -774,7 +740,6 @@ class BrokenAtImport(FaultyBackend):
 
 
 class UnknownState(FaultyBackend):
-    name = "fault-unknown-state"
     summary = "test backend: cannot tell whether its runtime is here"
 
     def availability(self) -> Unavailable:
