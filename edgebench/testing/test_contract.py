@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count, islice
@@ -65,10 +65,7 @@ Open = Callable[..., Session]
 
 @pytest.fixture(scope="module")
 def name(request: pytest.FixtureRequest) -> str:
-    option = request.config.getoption("edgebench_backend", default=None)
-    if not option:
-        pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    return str(option)
+    return backend_named(request)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +75,8 @@ def backend(name: str) -> Backend:
 
 @pytest.fixture(scope="module")
 def runtime(backend: Backend) -> Iterator[Backend]:
-    """The backend with its runtime imported. A runtime that is not here fails, it does not skip."""
-    state = backend.availability()
-    if isinstance(state, Unavailable):
-        pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    """The backend with its runtime imported."""
+    state = ready(backend)
     if state.builds_only:
         pytest.skip(f"{backend.name} cannot run anything here: {state.note}")
     if "onnx" not in backend.capabilities.formats and not _takes_onnx(backend):
@@ -147,14 +142,7 @@ def test_options_are_declared_well(backend: Backend) -> None:
     """Options have unique names, help, and defaults and choices of their own type."""
     options = backend.capabilities.options
     assert all(isinstance(option, Option) for option in options)
-    assert len({option.name for option in options}) == len(options)
-    for option in options:
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", option.name), option
-        assert option.name not in ("precision", "batch"), "a model axis, not an option"
-        assert option.help.strip(), option
-        assert option.default is None or option.accepts(option.default), option
-        assert all(option.accepts(choice) for choice in option.choices), option
-        assert option.minimum is None or option.type in ("int", "float"), option
+    assert_declared_well(options, ("precision", "batch"))
 
 
 def test_loading_imports_no_runtime(name: str, tmp_path: Path) -> None:
@@ -229,7 +217,7 @@ def test_answers_depend_on_the_input(open_: Open) -> None:
     case = convolution(1)
     session = open_(case)
     first, second = (_answer(session, case, seed)["logits"] for seed in (1, 2))
-    assert _relative_error(first, second) > 0.01
+    assert relative_error(first, second) > 0.01
 
 
 def test_repeated_runs_agree(open_: Open) -> None:
@@ -240,7 +228,7 @@ def test_repeated_runs_agree(open_: Open) -> None:
     first = _copies(session.outputs_of(prepared, session.run(prepared)))
     for _ in range(5):
         again = session.outputs_of(prepared, session.run(prepared))
-        assert _relative_error(again["logits"], first["logits"]) < 1e-4
+        assert relative_error(again["logits"], first["logits"]) < 1e-4
 
 
 def test_prepared_inputs_do_not_disturb_each_other(open_: Open) -> None:
@@ -252,7 +240,7 @@ def test_prepared_inputs_do_not_disturb_each_other(open_: Open) -> None:
     for seed in (2, 1, 3, 1, 2):
         outputs = session.outputs_of(prepared[seed], session.run(prepared[seed]))
         for output, expected in alone[seed].items():
-            assert _relative_error(outputs[output], expected) < 1e-4
+            assert relative_error(outputs[output], expected) < 1e-4
 
 
 def test_outputs_are_safe_to_keep(open_: Open) -> None:
@@ -286,7 +274,7 @@ def test_concurrent_runs_give_the_answers_of_runs_in_turn(open_: Open) -> None:
         together = list(threads.map(answer, [*range(8)] * 8))
     for index, outputs in enumerate(together):
         for output, expected in alone[index % 8].items():
-            assert _relative_error(outputs[output], expected) < 1e-4
+            assert relative_error(outputs[output], expected) < 1e-4
 
 
 # --- what a latency means -----------------------------------------------------------------------
@@ -530,10 +518,38 @@ def test_sessions_close_and_open_again(open_: Open) -> None:
         answers.append(_answer(session, case, seed=1)["logits"])
         session.close()
         session.close()
-    assert _relative_error(*answers) < 1e-4
+    assert relative_error(*answers) < 1e-4
 
 
 # --- helpers ------------------------------------------------------------------------------------
+
+
+def backend_named(request: pytest.FixtureRequest) -> str:
+    """What `--backend` says. Ends the session where it says nothing."""
+    option = request.config.getoption("edgebench_backend", default=None)
+    if not option:
+        pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
+    return str(option)
+
+
+def ready(backend: Backend) -> Ready:
+    """How a backend is available. A runtime that is not here fails, it does not skip."""
+    state = backend.availability()
+    if isinstance(state, Unavailable):
+        pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    return state
+
+
+def assert_declared_well(options: Sequence[Option], axes: Sequence[str]) -> None:
+    """`axes`: of a model, which no option may be called."""
+    assert len({option.name for option in options}) == len(options)
+    for option in options:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", option.name), option
+        assert option.name not in axes, "a model axis, not an option"
+        assert option.help.strip(), option
+        assert option.default is None or option.accepts(option.default), option
+        assert all(option.accepts(choice) for choice in option.choices), option
+        assert option.minimum is None or option.type in ("int", "float"), option
 
 
 def _model(backend: Backend, case: Case, folder: Path) -> ModelFile:
@@ -568,11 +584,11 @@ def _assert_right(session: Session, case: Case, seed: int, outputs: Outputs) -> 
     precision = session.effective().precision or "fp32"
     limit = _TOLERANCE.get(precision, _COARSE)
     for name, expected in case.reference(case.feeds(seed)).items():
-        error = _relative_error(outputs[name], expected)
+        error = relative_error(outputs[name], expected)
         assert error <= limit, f"{case.name}: {name} is off by {error:.2g} of its norm"
 
 
-def _relative_error(answer: Any, expected: Any) -> float:
+def relative_error(answer: Any, expected: Any) -> float:
     if answer.shape != expected.shape or not np.isfinite(answer).all():
         return float("inf")
     wide = np.float64

@@ -6,9 +6,8 @@ GGUF files with random weights, the right answers come from numpy. docs/contract
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,12 +18,17 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Unavailable
+from edgebench.backend import Backend, Capabilities, Effective, ModelFile
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.testing.option_values import good_values
-from edgebench.testing.plugin import USAGE
-from edgebench.testing.test_contract import reported
+from edgebench.testing.test_contract import (
+    assert_declared_well,
+    backend_named,
+    ready,
+    relative_error,
+    reported,
+)
 
 if TYPE_CHECKING:
     from edgebench.backend import Scalar
@@ -48,10 +52,7 @@ Open = Callable[..., GenerationSession]
 
 @pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    option = request.config.getoption("edgebench_backend", default=None)
-    if not option:
-        pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    loaded = registry.load(str(option))
+    loaded = registry.load(backend_named(request))
     if loaded.generation is None:
         pytest.skip(f"{loaded.name} generates no text")
     return loaded
@@ -65,10 +66,8 @@ def declared(backend: Backend) -> Capabilities:
 
 @pytest.fixture(scope="module")
 def runtime(backend: Backend) -> Iterator[Backend]:
-    """The backend with its runtime imported. A runtime that is not here fails, it does not skip."""
-    state = backend.availability()
-    if isinstance(state, Unavailable):
-        pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    """The backend with its runtime imported."""
+    state = ready(backend)
     if state.runs_only:
         pytest.skip(f"{backend.name} converts no models here: {state.note}")
     pytest.importorskip("gguf", reason="the kit's decoders are GGUF files: edgebench[llm]")
@@ -123,12 +122,7 @@ def test_generation_is_declared_as_data(backend: Backend, declared: Capabilities
     assert type(backend).generation is declared
     assert declared.formats
     assert declared.precisions
-    assert len({option.name for option in declared.options}) == len(declared.options)
-    for option in declared.options:
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", option.name), option
-        assert option.name not in ("precision", "batch", "prompt_tokens", "new_tokens"), option
-        assert option.help.strip(), option
-        assert option.default is None or option.accepts(option.default), option
+    assert_declared_well(declared.options, ("precision", "batch", "prompt_tokens", "new_tokens"))
 
 
 # --- what a session answers ---------------------------------------------------------------------
@@ -137,15 +131,15 @@ def test_generation_is_declared_as_data(backend: Backend, declared: Capabilities
 def test_a_decoder_says_its_size(open_: Open) -> None:
     """A session has the vocabulary of the model and the room it was opened with."""
     session = open_(room=Room(width=2, positions=40))
-    assert session.vocabulary == _reference_logits(open_)[0].shape[-1]
+    assert session.vocabulary == session.logits(session.prefill([PROMPT, OTHER])).shape[-1]
     assert (session.width, session.positions) == (2, 40)
 
 
 def test_logits_are_those_of_the_model(open_: Open, model: ModelFile) -> None:
     """Logits after a prompt, and after each of several steps, equal a reference in numpy."""
     session, expected = open_(), _reference(model)
-    logits = [_logits(session, session.prefill([PROMPT]))]
-    logits += [_logits(session, session.step([token])) for token in OTHER]
+    logits = [session.logits(session.prefill([PROMPT]))]
+    logits += [session.logits(session.step([token])) for token in OTHER]
     want = expected.feed([*PROMPT, *OTHER])[len(PROMPT) - 1 :]
     _assert_right(model, np.concatenate(logits), want)
 
@@ -161,8 +155,8 @@ def test_logits_are_near_in_every_precision(
             session = open_(of=asked)
         except UnsupportedError:
             continue
-        logits = [_logits(session, session.prefill([PROMPT]))]
-        logits += [_logits(session, session.step([token])) for token in OTHER[:3]]
+        logits = [session.logits(session.prefill([PROMPT]))]
+        logits += [session.logits(session.step([token])) for token in OTHER[:3]]
         _assert_right(asked, np.concatenate(logits), want)
 
 
@@ -189,11 +183,11 @@ def test_greedy_takes_the_most_likely(open_: Open) -> None:
 def test_steps_equal_a_longer_prompt(open_: Open) -> None:
     """A prompt at once, and its beginning with its end step by step, give the same logits."""
     session = open_()
-    whole = _logits(session, session.prefill([PROMPT + OTHER]))
+    whole = session.logits(session.prefill([PROMPT + OTHER]))
     raw = session.prefill([PROMPT])
     for token in OTHER:
         raw = session.step([token])
-    assert _relative_error(_logits(session, raw), whole) < _SAME_WAYS
+    assert relative_error(session.logits(raw), whole) < _SAME_WAYS
 
 
 def test_sequences_do_not_disturb_each_other(open_: Open) -> None:
@@ -203,7 +197,7 @@ def test_sequences_do_not_disturb_each_other(open_: Open) -> None:
     for row, (prompt, token) in enumerate(((PROMPT, 7), (OTHER, 8))):
         want = [alone.logits(alone.prefill([prompt])), alone.logits(alone.step([token]))]
         for logits, expected in zip(side, want, strict=True):
-            assert _relative_error(logits[row], expected[0]) < _SAME_WAYS
+            assert relative_error(logits[row], expected[0]) < _SAME_WAYS
 
 
 def test_every_position_is_scored(open_: Open, model: ModelFile) -> None:
@@ -221,15 +215,15 @@ def test_tokens_at_once_equal_steps(open_: Open, declared: Capabilities) -> None
         assert not declared.rewinds, "declared, and of no session of one sequence"
         pytest.skip("its decoders forget no tokens")
     session.prefill([PROMPT])
-    want = [_logits(session, session.step([token]))[0].copy() for token in OTHER]
+    want = [session.logits(session.step([token]))[0].copy() for token in OTHER]
     session.prefill([PROMPT])
     found = np.array(session.extend(OTHER[:5]))
-    assert _relative_error(found, np.stack(want[:5])) < _SAME_WAYS
+    assert relative_error(found, np.stack(want[:5])) < _SAME_WAYS
     session.rewind(3)
-    assert _relative_error(session.extend(OTHER[2:]), np.stack(want[2:])) < _SAME_WAYS
+    assert relative_error(session.extend(OTHER[2:]), np.stack(want[2:])) < _SAME_WAYS
     session.rewind(4)
-    assert _relative_error(session.read_on(OTHER[-4:-2])[0], want[-3]) < _SAME_WAYS
-    assert _relative_error(_logits(session, session.step(OTHER[-2:-1]))[0], want[-2]) < _SAME_WAYS
+    assert relative_error(session.read_on(OTHER[-4:-2])[0], want[-3]) < _SAME_WAYS
+    assert relative_error(session.logits(session.step(OTHER[-2:-1]))[0], want[-2]) < _SAME_WAYS
 
 
 def test_impossible_rewinds_are_refused(open_: Open) -> None:
@@ -254,13 +248,13 @@ def test_impossible_rewinds_are_refused(open_: Open) -> None:
 def test_the_same_prompt_gets_the_same_logits(open_: Open) -> None:
     """A prompt gets the logits it got before, whatever was asked between."""
     session = open_()
-    first = _logits(session, session.prefill([PROMPT]))
+    first = session.logits(session.prefill([PROMPT]))
     for token in (4, 5, 6):
         session.step([token])
     session.prefill([OTHER[:5]])
     session.score(OTHER)
-    again = _logits(session, session.prefill([PROMPT]))
-    assert _relative_error(again, first) < 1e-5
+    again = session.logits(session.prefill([PROMPT]))
+    assert relative_error(again, first) < 1e-5
 
 
 def test_reset_forgets(open_: Open) -> None:
@@ -271,8 +265,8 @@ def test_reset_forgets(open_: Open) -> None:
     session.reset()
     with pytest.raises(ValueError, match="prompt"):
         session.step([3])
-    logits = _logits(session, session.prefill([PROMPT]))
-    assert _relative_error(logits, _logits(fresh, fresh.prefill([PROMPT]))) < 1e-5
+    logits = session.logits(session.prefill([PROMPT]))
+    assert relative_error(logits, fresh.logits(fresh.prefill([PROMPT]))) < 1e-5
 
 
 def test_a_stream_is_prefill_and_steps(open_: Open) -> None:
@@ -382,7 +376,8 @@ def test_generation_facts_are_complete(open_: Open, declared: Capabilities) -> N
     assert facts.device
     assert facts.runtime
     told = {"threads", "telemetry", *facts.options}
-    untold = [name for name in (*_names(declared), "kv_cache") if name not in told]
+    names = [*(option.name for option in declared.options), "kv_cache"]
+    untold = [name for name in names if name not in told]
     assert not untold, f"effective().options does not tell {untold}; None where it is not known"
 
 
@@ -400,8 +395,8 @@ def test_generation_options_take_effect_or_are_refused(
                 continue
             told = reported(facts, option.name)
             assert told in (None, value), f"{option.name}={value!r}: effective is {told!r}"
-            logits = _logits(session, session.prefill([PROMPT]))
-            assert _relative_error(logits, expected) < _COARSE, f"{option.name}={value!r}"
+            logits = session.logits(session.prefill([PROMPT]))
+            assert relative_error(logits, expected) < _COARSE, f"{option.name}={value!r}"
 
 
 def test_time_grows_with_the_prompt(runtime: Backend, folder: Path) -> None:
@@ -430,10 +425,10 @@ def test_generation_closes_and_opens_again(open_: Open) -> None:
     answers = []
     for _ in range(2):
         session = open_()
-        answers.append(_logits(session, session.prefill([PROMPT])))
+        answers.append(session.logits(session.prefill([PROMPT])))
         session.close()
         session.close()
-    assert _relative_error(*answers) < 1e-5
+    assert relative_error(*answers) < 1e-5
 
 
 # --- helpers ------------------------------------------------------------------------------------
@@ -463,30 +458,10 @@ def _reference(model: ModelFile) -> Any:
     return ReferenceDecoder(GgufFile(model.path))
 
 
-def _reference_logits(open_: Open) -> list[Any]:
-    session = open_()
-    return [_logits(session, session.prefill([PROMPT]))]
-
-
-def _logits(session: GenerationSession, raw: Any) -> Any:
-    return session.logits(raw)
-
-
 def _assert_right(model: ModelFile, logits: Any, expected: Any) -> None:
-    error = _relative_error(logits, expected)
+    error = relative_error(logits, expected)
     limit = _TOLERANCE.get(model.precision, _COARSE)
     assert error <= limit, f"logits are off by {error:.2g} of their norm"
-
-
-def _relative_error(answer: Any, expected: Any) -> float:
-    if answer.shape != expected.shape or not np.isfinite(answer).all():
-        return float("inf")
-    norm = float(np.linalg.norm(expected)) or 1.0
-    return float(np.linalg.norm(answer.astype(np.float64) - expected) / norm)
-
-
-def _names(declared: Capabilities) -> Sequence[str]:
-    return [option.name for option in declared.options]
 
 
 def _prefill_ns(session: GenerationSession, length: int) -> float:
