@@ -71,11 +71,12 @@ class SourceFile:
         raise StoreError(f"{where}: {message}", fix)
 
     def origin(
-        self, tool: str, row: dict[str, Any], line: int | None, started_utc: str = UNKNOWN
+        self, tool: str, row: dict[str, Any], line: int | None, started_utc: object = None
     ) -> Origin:
         """The place of a row of this file, whose run is named by the tool and the file's hash."""
         run = f"{tool}-{self.sha256[:8]}"
-        return Origin(tool=tool, run=run, row=row, line=line, started_utc=started_utc)
+        started = str(started_utc or UNKNOWN)
+        return Origin(tool=tool, run=run, row=row, line=line, started_utc=started)
 
     def with_mark_of(self, numbers: Iterable[str], needs: Sequence[str] = ()) -> SourceFile:
         """The file with the decimal mark that the user told, else that its numbers prove. `needs`: columns of
@@ -113,6 +114,12 @@ class SourceFile:
         if round(value) < 1:
             self.bad(f"{what} is less than a nanosecond: {str(text)[:40]!r}", line)
         return value
+
+    def samples_ns(
+        self, values: Iterable[object], what: str, line: int | None, unit: float
+    ) -> list[int]:
+        """Times as samples of a record. Raises StoreError."""
+        return [round(self.nanoseconds(value, what, line, unit)) for value in values]
 
     def csv_head(self, needs: Sequence[str]) -> int | None:
         """How many lines stand before the first head that has `needs`; None where there is none."""
@@ -306,6 +313,24 @@ class ModelName:
     title: str
     axes: Mapping[str, Scalar]
 
+    def cell(
+        self,
+        prefix: str,
+        backend: str,
+        variant: Mapping[str, Scalar],
+        task: str = UNKNOWN,
+        scenario: str = "single_stream",
+    ) -> CellFacts:
+        """The cell of this model. `prefix`: before its name in the workload's."""
+        return named_cell(
+            workload=f"{prefix}-{self.stem}",
+            title=self.title,
+            task=task,
+            backend=backend,
+            variant={**variant, **self.axes},
+            scenario=scenario,
+        )
+
 
 def model_of(source: SourceFile, told: str | None, number: int = 1) -> ModelName:
     """The model as told by the tool, else by the user.
@@ -319,6 +344,12 @@ def model_of(source: SourceFile, told: str | None, number: int = 1) -> ModelName
     path = path.replace("\\", "/").removeprefix("./")
     stem = slug(path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".onnx"))
     return ModelName(stem, path, {} if path.removesuffix(".onnx") == stem else {"model": path})
+
+
+def part(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of a document; empty where it is not an object."""
+    value = whole.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def first_few(notes: Sequence[str]) -> list[str]:
@@ -349,29 +380,28 @@ class Origin:
     started_utc: str = UNKNOWN
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedCell:
-    """Holds what was measured, as the source names it."""
-
-    workload: str
-    version: int = 1
-    title: str
-    task: str
-    backend: str
-    variant: Mapping[str, Scalar]
-    scenario: str
-
-    def facts(self) -> CellFacts:
-        return CellFacts(
-            id=_cell_id(self.workload, self.version, self.backend, self.variant, self.scenario),
-            workload=self.workload,
-            workload_version=self.version,
-            title=self.title,
-            task=self.task,
-            backend=self.backend,
-            variant=dict(self.variant),
-            scenario=self.scenario,
-        )
+def named_cell(
+    *,
+    workload: str,
+    version: int = 1,
+    title: str,
+    task: str = UNKNOWN,
+    backend: str,
+    variant: Mapping[str, Scalar],
+    scenario: str = "single_stream",
+) -> CellFacts:
+    """What was measured, as the source names it."""
+    axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
+    return CellFacts(
+        id=f"{workload}@{version}/{slug(backend)}/{axes}/{scenario}",
+        workload=workload,
+        workload_version=version,
+        title=title,
+        task=task,
+        backend=backend,
+        variant=dict(variant),
+        scenario=scenario,
+    )
 
 
 class Device(NamedTuple):
@@ -381,26 +411,38 @@ class Device(NamedTuple):
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reported:
-    """Holds what the source reports: metrics, what each is a statistic of, and why others are unknown."""
+UNKNOWN_DEVICE = Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None})
 
-    values: Mapping[str, float] = field(default_factory=dict)
-    statistic: Mapping[str, str] = field(default_factory=dict)
-    unknown: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+
+@dataclass(kw_only=True)
+class Reported:
+    """Holds what the source reports: metrics, what each is a statistic of, samples, and why others are unknown."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    statistic: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    samples_ns: list[int] = field(default_factory=list)
+
+    def put_once(
+        self, source: SourceFile, metric: str, value: float, what: str, line: int | None
+    ) -> None:
+        """Adds a number. Raises StoreError where another one stands there already."""
+        if self.values.setdefault(metric, value) != value:
+            both = f"{self.values[metric]:g} and {value:g}"
+            fix = "give the log of each run"
+            source.bad(f"{what} stands twice for one run, as {both}", line, fix)
 
 
 def make_record(
     source: SourceFile,
     origin: Origin,
-    cell: NamedCell,
-    device: Device,
+    cell: CellFacts,
     reported: Reported,
+    device: Device = UNKNOWN_DEVICE,
     *,
     quality: Quality | None = None,
     energy: Energy | None = None,
-    replicates: Sequence[Replicate] = (),
 ) -> Record:
     """A record with everything that the source tells, and why the rest is unknown. Raises StoreError
     where a setting is no finite number."""
@@ -408,8 +450,10 @@ def make_record(
         if isinstance(value, float) and not math.isfinite(value):
             source.bad(f"{axis} is {value}", origin.line)
     silent = f"{origin.tool} does not tell"
+    samples_ns = reported.samples_ns  # all of them are of one process
+    replicate = Replicate(index=0, status="ok", started_utc=UNKNOWN, samples_ns=samples_ns)
     return Record(
-        cell=cell.facts(),
+        cell=cell,
         status="ok",
         run=RunFacts(
             id=origin.run,
@@ -425,17 +469,17 @@ def make_record(
         device=_device_facts(device, silent),
         quality=quality,
         energy=energy or Energy(status="unavailable", reason="not_reported", detail=silent),
-        replicates=list(replicates),
+        replicates=[replicate] if samples_ns else [],
         imported=Imported(
             tool=origin.tool,
             file=source.name,
             sha256=source.sha256,
             line=origin.line,
             row=origin.row,
-            reported=dict(reported.values),
-            statistic=dict(reported.statistic),
+            reported=reported.values,
+            statistic=reported.statistic,
             unknown=_unknown(origin.tool, reported, judged=quality is not None),
-            notes=list(reported.notes),
+            notes=reported.notes,
         ),
     )
 
@@ -471,27 +515,6 @@ def _unknown(tool: str, reported: Reported, judged: bool) -> dict[str, str]:
     return reasons
 
 
-def put_once(
-    source: SourceFile,
-    reported: dict[str, float],
-    metric: str,
-    value: float,
-    what: str,
-    line: int | None,
-) -> None:
-    """Adds a reported number. Raises StoreError where another one stands there already."""
-    if reported.setdefault(metric, value) != value:
-        both = f"{reported[metric]:g} and {value:g}"
-        source.bad(f"{what} stands twice for one run, as {both}", line, "give the log of each run")
-
-
-def _cell_id(
-    workload: str, version: int, backend: str, variant: Mapping[str, Scalar], scenario: str
-) -> str:
-    axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
-    return f"{workload}@{version}/{slug(backend)}/{axes}/{scenario}"
-
-
 def told_apart(imports: Imports) -> Imports:
     """The imports with an id of its own for each record of a device.
 
@@ -515,15 +538,13 @@ def told_apart(imports: Imports) -> Imports:
 
 def _repeat(record: Record, number: int) -> Record:
     cell = record.cell
-    variant = {**cell.variant, "repeat": number}
-    named = _cell_id(cell.workload, cell.workload_version, cell.backend, variant, cell.scenario)
-    return msgspec.structs.replace(
-        record, cell=msgspec.structs.replace(cell, id=named, variant=variant)
+    again = named_cell(
+        workload=cell.workload,
+        version=cell.workload_version,
+        title=cell.title,
+        task=cell.task,
+        backend=cell.backend,
+        variant={**cell.variant, "repeat": number},
+        scenario=cell.scenario,
     )
-
-
-def sampled(samples_ns: Sequence[int], started_utc: str = UNKNOWN, **parts: Any) -> Replicate:
-    """Samples that a source gives, as the one process they come from."""
-    return Replicate(
-        index=0, status="ok", started_utc=started_utc, samples_ns=list(samples_ns), **parts
-    )
+    return msgspec.structs.replace(record, cell=again)

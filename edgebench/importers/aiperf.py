@@ -64,70 +64,47 @@ def read(source: _source.SourceFile) -> _source.Imports:
 def _of_summary(source: _source.SourceFile, line: int, summary: dict[str, Any]) -> Record:
     if summary.get("was_cancelled") is True:
         source.bad("the run was cancelled before it ended", line, "import a run that ended")
-    count = summary.get("request_count")
-    requests = count.get("avg") if isinstance(count, dict) else None
+    requests = _source.part(summary, "request_count").get("avg")
     requests = int(source.number(requests, "request_count", line)) if requests else 0
-    reported: dict[str, float] = {}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported()
     for name, wanted in _TIMES.items():
         values = summary.get(name)
         if not isinstance(values, dict):
             continue
-        unit = _UNITS_NS.get(str(values.get("unit")))
-        if unit is None:
-            source.bad(
-                f"{name} in {str(values.get('unit'))[:20]!r}",
-                line,
-                f"known: {', '.join(_UNITS_NS)}",
-            )
+        unit = _unit_ns(source, values, name, line)
         for key, metric in wanted.items():
             needed = stats.min_samples(int(key[1:]) * 10)
             if values.get(key) is not None and requests >= needed:
-                reported[metric] = source.nanoseconds(values[key], f"{key} of {name}", line, unit)
+                value = source.nanoseconds(values[key], f"{key} of {name}", line, unit)
+                reported.values[metric] = value
             elif metric.startswith("latency."):
-                unknown[f"latency_ns.{key}"] = f"needs {needed} requests, there are {requests}"
-    rate = summary.get("output_token_throughput")
-    if isinstance(rate, dict) and rate.get("avg"):
-        reported["throughput"] = source.number(rate["avg"], "output_token_throughput", line)
-    config = summary.get("input_config")
-    config = config if isinstance(config, dict) else {}
-    notes = []
+                why = f"needs {needed} requests, there are {requests}"
+                reported.unknown[f"latency_ns.{key}"] = why
+    if rate := _source.part(summary, "output_token_throughput").get("avg"):
+        reported.values["throughput"] = source.number(rate, "output_token_throughput", line)
     if summary.get("error_summary"):
-        notes.append("some requests failed: the statistics are of the others")
-    statistic = dict.fromkeys(reported, f"over {requests} requests under the load of the settings")
-    statistic["throughput"] = "output tokens per second of all requests together"
-    return _record(
-        source,
-        line,
-        config,
-        _source.Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
-        summary,
-    )
+        reported.notes.append("some requests failed: the statistics are of the others")
+    of = f"over {requests} requests under the load of the settings"
+    reported.statistic = dict.fromkeys(reported.values, of)
+    reported.statistic["throughput"] = "output tokens per second of all requests together"
+    return _record(source, line, _source.part(summary, "input_config"), reported, summary)
 
 
 def _of_requests(
     source: _source.SourceFile, requests: Sequence[tuple[int, dict[str, Any]]]
 ) -> Record:
-    latencies = _each(source, requests, "request_latency")
-    if not latencies:
+    reported = _source.Reported(samples_ns=_each(source, requests, "request_latency"))
+    if not reported.samples_ns:
         source.bad("no request has a request_latency", requests[0][0])
-    reported: dict[str, float] = {}
     for name, metric in (
         ("time_to_first_token", "generate.ttft"),
         ("inter_token_latency", "generate.tpot"),
     ):
         if values := _each(source, requests, name):
-            reported[metric] = float(stats.percentile(sorted(values), 500))
-    statistic = dict.fromkeys(reported, f"median of {len(requests)} requests")
-    row = {"requests": len(requests)}
-    return _record(
-        source,
-        requests[0][0],
-        {},
-        _source.Reported(values=reported, statistic=statistic),
-        row,
-        latencies,
-    )
+            reported.values[metric] = float(stats.percentile(sorted(values), 500))
+    of = f"median of {len(requests)} requests"
+    reported.statistic = dict.fromkeys(reported.values, of)
+    return _record(source, requests[0][0], {}, reported, {"requests": len(requests)})
 
 
 def _each(
@@ -137,15 +114,19 @@ def _each(
     values = []
     for line, request in requests:
         told = request["metrics"].get(name)
-        if not isinstance(told, dict):
-            continue
-        unit = _UNITS_NS.get(str(told.get("unit")))
-        if unit is None:
-            source.bad(
-                f"{name} in {str(told.get('unit'))[:20]!r}", line, f"known: {', '.join(_UNITS_NS)}"
-            )
-        values.append(round(source.nanoseconds(told.get("value"), name, line, unit)))
+        if isinstance(told, dict):
+            unit = _unit_ns(source, told, name, line)
+            values.append(round(source.nanoseconds(told.get("value"), name, line, unit)))
     return values
+
+
+def _unit_ns(source: _source.SourceFile, told: dict[str, Any], name: str, line: int) -> float:
+    """The unit of a time. Raises StoreError."""
+    unit = _UNITS_NS.get(str(told.get("unit")))
+    if unit is None:
+        known = f"known: {', '.join(_UNITS_NS)}"
+        source.bad(f"{name} in {str(told.get('unit'))[:20]!r}", line, known)
+    return unit
 
 
 def _record(
@@ -154,40 +135,30 @@ def _record(
     config: Mapping[str, Any],
     reported: _source.Reported,
     row: dict[str, Any],
-    samples: Sequence[int] = (),
 ) -> Record:
-    endpoint = config.get("endpoint")
-    models = endpoint.get("model_names") if isinstance(endpoint, dict) else None
+    endpoint = _source.part(config, "endpoint")
+    models = endpoint.get("model_names")
     model = str(models[0]) if isinstance(models, list) and len(models) == 1 else None
     named = _source.model_of(source, model)
     settings: dict[str, Scalar] = {}
-    for part in _PARTS:
-        told = config.get(part)
-        if isinstance(told, dict):
-            settings |= flat_settings(told, None, _NO_SETTINGS, f"{part}.")
-    kind = endpoint.get("type") if isinstance(endpoint, dict) else None
+    for name in _PARTS:
+        part = _source.part(config, name)
+        settings |= flat_settings(part, None, _NO_SETTINGS, f"{name}.")
+    reported.notes.insert(0, "times hold the network and the queue of the server")
     return _source.make_record(
         source,
         source.origin(
             TOOL,
             {key: each for key, each in row.items() if key != "input_config"},
             line,
-            started_utc=str(row.get("start_time") or _source.UNKNOWN),
+            row.get("start_time"),
         ),
-        _source.NamedCell(
-            workload=f"llm-{named.stem}",
-            title=named.title,
-            task="text_generation",
-            backend=f"server {kind or _source.UNKNOWN}",
-            variant={**settings, **named.axes},
-            scenario="generate",
+        named.cell(
+            "llm",
+            f"server {endpoint.get('type') or _source.UNKNOWN}",
+            settings,
+            "text_generation",
+            "generate",
         ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(
-            values=reported.values,
-            statistic=reported.statistic,
-            unknown=reported.unknown,
-            notes=["times hold the network and the queue of the server", *reported.notes],
-        ),
-        replicates=[_source.sampled(samples)] if samples else [],
+        reported,
     )

@@ -81,19 +81,20 @@ def read(source: _source.SourceFile) -> _source.Imports:
 # --- the log
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
     """The lines of one run, those of each step by its number, and the commands echoed before it."""
 
     start: int
-    lines: Sequence[tuple[int, str]]  # with their numbers, without level and what stands before it
-    titles: Mapping[int, str]  # of the steps
     shown: Sequence[Echo]
-    errors: Sequence[str]
-    steps: Mapping[int, list[tuple[int, str]]]
+    #: With their numbers, without level and what stands before it.
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    titles: dict[int, str] = field(default_factory=dict)  # of the steps
+    errors: list[str] = field(default_factory=list)
+    steps: dict[int, list[str]] = field(default_factory=dict)
 
     def step(self, number: int) -> list[str]:
-        return [text for _, text in self.steps.get(number, [])]
+        return self.steps.get(number, [])
 
     def first(self, pattern: str) -> str | None:
         """Returns what the first line says that matches from its start on."""
@@ -101,19 +102,9 @@ class _Run:
         return next((match[1].strip() for match in matches if match), None)
 
 
-@dataclass
-class _Draft:
-    start: int
-    shown: list[Echo]
-    lines: list[tuple[int, str]] = field(default_factory=list)
-    titles: dict[int, str] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    steps: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
-
-
 def _runs(lines: Sequence[str]) -> Iterator[_Run]:
     """The log in runs: one begins where the steps begin again."""
-    draft, step = None, 0
+    run, step = None, 0
     commands, shown = echoes(lines, "benchmark_app"), []
     for number, line in enumerate(lines, start=1):
         if number - 1 in commands:
@@ -121,21 +112,21 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
         if len(line) > _MAX_LINE:
             continue
         if match := _STEP.match(line.lstrip()):
-            if draft is None or int(match[1]) <= step:
-                if draft is not None:
-                    yield _Run(**vars(draft))
-                draft, shown = _Draft(number, shown), []
+            if run is None or int(match[1]) <= step:
+                if run is not None:
+                    yield run
+                run, shown = _Run(number, shown), []
             step = int(match[1])
-            draft.titles[step] = match[3]
-        if draft is not None:
+            run.titles[step] = match[3]
+        if run is not None:
             level = _LEVEL.match(line.lstrip())
             text = line.lstrip()[level.end() :] if level else line
             if level and level[1] == "ERROR":
-                draft.errors.append(text.strip())
-            draft.lines.append((number, text))
-            draft.steps.setdefault(step, []).append((number, text))
-    if draft is not None:
-        yield _Run(**vars(draft))
+                run.errors.append(text.strip())
+            run.lines.append((number, text))
+            run.steps.setdefault(step, []).append(text)
+    if run is not None:
+        yield run
 
 
 def _of_log(source: _source.SourceFile) -> _source.Imports:
@@ -180,6 +171,13 @@ def _of_run(source: _source.SourceFile, run: _Run, number: int) -> Record | None
     notes = [f"inputs as {types}" if types else "the types of inputs are not in the log"]
     if precision:
         notes.append(f"INFERENCE_PRECISION_HINT is {precision}: what layers ran is not told")
+    results.notes = [*notes, *results.notes]
+    row = {
+        "log": results.shown,
+        "network": network,
+        "groups": results.groups,
+        "step 10": run.titles.get(10, ""),
+    }
     device = _device(run)
     settings: dict[str, Scalar | None] = {
         **_properties(run),
@@ -194,35 +192,22 @@ def _of_run(source: _source.SourceFile, run: _Run, number: int) -> Record | None
     }
     return _record(
         source,
-        source.origin(
-            TOOL,
-            {
-                "log": results.shown,
-                "network": network,
-                "groups": results.groups,
-                "step 10": run.titles.get(10, ""),
-            },
-            results.line,
-        ),
+        source.origin(TOOL, row, results.line),
         _source.model_of(source, one_model(run.shown, *_MODEL_OPTIONS) or named, number),
-        build=run.first(r"Build \.+ (\S+)") or _source.UNKNOWN,
+        build=run.first(r"Build \.+ (\S+)") or "",
         device=device or _source.UNKNOWN,
         variant=settings,
         alone=synchronous or requests == 1,
-        numbers=_reported(results, notes),
+        results=results,
     )
 
 
-@dataclass
-class _Results:
+@dataclass(kw_only=True)
+class _Results(_source.Reported):
     """Holds what the end of a run says. `line` is 0 where it says nothing."""
 
     line: int = 0
     shown: list[str] = field(default_factory=list)
-    reported: dict[str, float] = field(default_factory=dict)
-    statistic: dict[str, str] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)  # lines on each data shape
 
 
@@ -232,7 +217,7 @@ def _results(source: _source.SourceFile, run: _Run) -> _Results:
     for number, text in run.lines:
         if match := _THROUGHPUT.match(text):
             value = source.number(match[1], "Throughput", number)
-            _source.put_once(source, results.reported, "throughput", value, "Throughput", number)
+            results.put_once(source, "throughput", value, "Throughput", number)
             results.statistic["throughput"] = "items per second, over the whole run"
             in_groups = False
         elif text.startswith(_GROUPS):
@@ -272,7 +257,7 @@ def _put_latency(
     else:
         metric = f"latency.p{percentile}"
         value = source.nanoseconds(text, what, line, _TO_NS[unit])
-        _source.put_once(source, results.reported, metric, value, what, line)
+        results.put_once(source, metric, value, what, line)
         step = 10.0 ** -len(re.split(r"[.,]", text)[-1]) if re.search(r"[.,]", text) else 1.0
         off = step / 2 * _TO_NS[unit] / value
         results.statistic[metric] = f"{what}, rounded to {step:g} {unit} (up to {off:.1%} off)"
@@ -426,7 +411,7 @@ def _of_report(
         _put_latency(source, results, percentile, text, "ms", line)
     if "throughput" in execution:
         value = source.number(execution["throughput"], "throughput", line)
-        results.reported["throughput"] = value
+        results.values["throughput"] = value
         results.statistic["throughput"] = "items per second, over the whole run"
     else:
         results.unknown["throughput_per_s"] = "the report has none"
@@ -444,7 +429,7 @@ def _of_report(
         source,
         source.origin(TOOL, report, line),
         _source.model_of(source, told, number),
-        build=_source.UNKNOWN,
+        build="",
         device=device,
         variant={
             **_report_settings(setup),
@@ -456,7 +441,7 @@ def _of_report(
             "requests": requests,
         },
         alone=api == "sync" or requests == 1,
-        numbers=_reported(results),
+        results=results,
     )
 
 
@@ -485,16 +470,6 @@ def _report_settings(part: Mapping[str, Any]) -> dict[str, Scalar]:
     }
 
 
-def _reported(results: _Results, notes: Sequence[str] = ()) -> _source.Reported:
-    memory = "benchmark_app's figures are VmPeak, address space"
-    return _source.Reported(
-        values=results.reported,
-        statistic=results.statistic,
-        unknown={**results.unknown, "memory_peak_bytes": memory},
-        notes=[*notes, *results.notes],
-    )
-
-
 def _record(
     source: _source.SourceFile,
     origin: _source.Origin,
@@ -504,31 +479,24 @@ def _record(
     device: str,
     variant: dict[str, Scalar | None],
     alone: bool,
-    numbers: _source.Reported,
+    results: _Results,
 ) -> Record:
-    # Several requests at once: a latency among others, not that of a query alone.
-    scenario = "single_stream" if alone else "concurrent"
+    results.unknown["memory_peak_bytes"] = "benchmark_app's figures are VmPeak, address space"
     return _source.make_record(
         source,
         origin,
-        _source.NamedCell(
-            workload=f"benchmark_app-{named.stem}",
-            title=named.title,
-            task=_source.UNKNOWN,
-            backend="OpenVINO"
-            if build == _source.UNKNOWN
-            else f"OpenVINO {build.partition('-')[0]}",
-            variant={
-                **{axis: value for axis, value in variant.items() if value is not None},
-                **named.axes,
-            },
-            scenario=scenario,
+        named.cell(
+            "benchmark_app",
+            f"OpenVINO {build.partition('-')[0]}".strip(),
+            {axis: value for axis, value in variant.items() if value is not None},
+            # Several requests at once: a latency among others, not that of a query alone.
+            scenario="single_stream" if alone else "concurrent",
         ),
+        results,
         _source.Device(
             _source.UNKNOWN,
             {"openvino_device": device, "cpu_model": None, "os": None, "memory_bytes": None},
         ),
-        numbers,
     )
 
 

@@ -62,18 +62,19 @@ def _record(
     unit = _UNITS_NS.get(next(iter(units))) if len(units) == 1 else None
     if unit is None:
         source.bad("the columns of times name no unit", line, f"give the file of {_FIX}")
-    samples: list[int] = []
-    reported: dict[str, float] = {}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported(
+        statistic={"latency.p50": "p50 over the runs that the ETDump holds"},
+        notes=["profiling was on while it ran"],
+    )
     if isinstance(raw, list) and raw:
-        samples = [round(source.nanoseconds(value, "raw", line, unit)) for value in raw]
+        reported.samples_ns = source.samples_ns(raw, "raw", line, unit)
     else:
         name = times["p50"][0] if "p50" in times else ""
         if not name:
             source.bad("neither raw times nor p50 in it", line, f"give the file of {_FIX}")
-        reported["latency.p50"] = source.nanoseconds(row[name], "p50", line, unit)
+        reported.values["latency.p50"] = source.nanoseconds(row[name], "p50", line, unit)
         needed = stats.min_samples(900)
-        unknown["latency_ns.p90"] = (
+        reported.unknown["latency_ns.p90"] = (
             f"needs {needed} runs, and the table does not tell how many there were"
         )
     named = _source.model_of(source, None, number)
@@ -83,23 +84,10 @@ def _record(
     return _source.make_record(
         source,
         source.origin(TOOL, {**content, "events": events}, line),
-        _source.NamedCell(
-            workload=f"executorch-{named.stem}",
-            title=named.title,
-            task=_source.UNKNOWN,
-            backend="ExecuTorch",
-            variant={
-                "event_block": row["event_block_name"].strip() or _source.UNKNOWN,
-                **named.axes,
-            },
-            scenario="single_stream",
+        named.cell(
+            "executorch",
+            "ExecuTorch",
+            {"event_block": row["event_block_name"].strip() or _source.UNKNOWN},
         ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(
-            values=reported,
-            statistic={"latency.p50": "p50 over the runs that the ETDump holds"},
-            unknown=unknown,
-            notes=["profiling was on while it ran"],
-        ),
-        replicates=[_source.sampled(samples)] if samples else [],
+        reported,
     )

@@ -57,16 +57,19 @@ def _record(
     source: _source.SourceFile, line: int, result: dict[str, Any], times: list[Any]
 ) -> Record:
     command = result["command"]
-    samples = [round(source.nanoseconds(time, "a time", line, 1e9)) for time in times]
-    reported: dict[str, float] = {}
+    reported = _source.Reported(
+        statistic={"memory.peak": "largest resident size of a run"},
+        notes=["the time of a whole process, its start and end included"],
+        samples_ns=source.samples_ns(times, "a time", line, 1e9),
+    )
     sizes = result.get("memory_usage_byte")
     if isinstance(sizes, list) and sizes:
-        reported["memory.peak"] = max(source.number(size, "memory", line) for size in sizes)
-    parameters = result.get("parameters")
+        peak = max(source.number(size, "memory", line) for size in sizes)
+        reported.values["memory.peak"] = peak
     return _source.make_record(
         source,
         source.origin(TOOL, _without_samples(result), line),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"command-{_source.slug(command)[:_MAX_NAME]}",
             title=command,
             task="process",
@@ -75,18 +78,11 @@ def _record(
                 "command": command,
                 **{
                     _source.slug(str(name)): value if isinstance(value, int | float) else str(value)
-                    for name, value in (parameters if isinstance(parameters, dict) else {}).items()
+                    for name, value in _source.part(result, "parameters").items()
                 },
             },
-            scenario="single_stream",
         ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(
-            values=reported,
-            statistic={"memory.peak": "largest resident size of a run"},
-            notes=["the time of a whole process, its start and end included"],
-        ),
-        replicates=[_source.sampled(samples)],
+        reported,
     )
 
 

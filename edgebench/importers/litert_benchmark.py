@@ -35,44 +35,36 @@ def _record(source: _source.SourceFile, line: int, number: int, result: dict[str
     )
     accelerators = _names(result.get("accelerators"))
     whole = result.get("fully_accelerated")
-    reported: dict[str, float] = {}
-    unknown = {}
-    if latency.get("median_ms") in (0, 0.0, "0.0"):
-        unknown["latency_ns"] = _ROUNDED
-    else:
-        reported["latency.p50"] = source.nanoseconds(
-            latency.get("median_ms"), "median_ms", line, 1e6
-        )
     notes = ["random inputs", "times are rounded to 0.01 ms"]
+    reported = _source.Reported(
+        statistic={"latency.p50": f"median of {latency.get('num_runs', _source.UNKNOWN)} runs"},
+        notes=notes,
+    )
+    if latency.get("median_ms") in (0, 0.0, "0.0"):
+        reported.unknown["latency_ns"] = _ROUNDED
+    else:
+        median_ns = source.nanoseconds(latency.get("median_ms"), "median_ms", line, 1e6)
+        reported.values["latency.p50"] = median_ns
     if whole is False and accelerators != "CPU":
         notes.append("not fully accelerated: a part ran on the CPU")
     threads = result.get("num_threads")
     return _source.make_record(
         source,
         source.origin(TOOL, dict(result), line),
-        _source.NamedCell(
-            workload=f"litert-{named.stem}",
-            title=named.title,
-            task=_source.UNKNOWN,
-            backend="LiteRT CompiledModel",
-            variant={
+        named.cell(
+            "litert",
+            "LiteRT CompiledModel",
+            {
                 "accelerators": accelerators,
                 "fully_accelerated": str(whole).lower(),
                 "signature": str(result.get("signature") or _source.UNKNOWN),
                 **({"threads": threads} if isinstance(threads, int) else {}),
-                **named.axes,
             },
-            scenario="single_stream",
         ),
+        reported,
         _source.Device(
             _source.UNKNOWN,
             {"cpu_model": None, "accelerator": accelerators, "os": None, "memory_bytes": None},
-        ),
-        _source.Reported(
-            values=reported,
-            statistic={"latency.p50": f"median of {latency.get('num_runs', _source.UNKNOWN)} runs"},
-            unknown=unknown,
-            notes=notes,
         ),
     )
 

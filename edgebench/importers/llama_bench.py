@@ -240,8 +240,6 @@ def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any
     if prompt and generated:
         notes.append("prompt and generation were timed together, so neither rate is known")
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
-    started = str(test.get("test_time") or _source.UNKNOWN)
-    scenario = "offline"  # a rate over one lump of tokens, not a request of the scenario generate
     return _source.make_record(
         source,
         _source.Origin(
@@ -249,19 +247,15 @@ def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any
             run=f"llama-bench-{test.get('build_commit') or _source.UNKNOWN}-{source.sha256[:8]}",
             row=dict(test),
             line=line,
-            started_utc=started,
+            started_utc=str(test.get("test_time") or _source.UNKNOWN),
         ),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"llm-{_source.slug(network)}-{name}",
             title=f"{network}, {name}",
             task="text_generation" if generated else "prompt_processing",
             backend=f"llama.cpp {test.get('backends') or _source.UNKNOWN}",
             variant={**({"precision": quant[1]} if quant else {}), **_settings(source, test)},
-            scenario=scenario,
-        ),
-        _source.Device(
-            gpu or cpu or _source.UNKNOWN,
-            {"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
+            scenario="offline",  # a rate over one lump of tokens, not a request of `generate`
         ),
         _source.Reported(
             values={"throughput": rate},
@@ -272,6 +266,10 @@ def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any
                 "effective": "llama-bench states settings, not what ran",
             },
             notes=notes,
+        ),
+        _source.Device(
+            gpu or cpu or _source.UNKNOWN,
+            {"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
         ),
     )
 

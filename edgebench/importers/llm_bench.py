@@ -110,20 +110,28 @@ def _record(
     later = _numbers(source, iterations, "second_avg_latency", 1e6)
     batch = _count(metadata.get("batch_size")) or 1
     generates = bool(first or later)
-    reported: dict[str, float] = {}
-    unknown: dict[str, str] = {}
+    of = f"median of {len(iterations)} requests"
+    reported = _source.Reported(
+        statistic={
+            "generate.ttft": f"{of}, as llm_bench times the first token",
+            "generate.tpot": f"{of}; of each, the mean over its tokens after the first",
+            "generate.decode": "batch over the median time per token after the first",
+            "memory.peak": "largest of polled resident sizes, the warm-up included: short peaks may be missed",
+        }
+    )
     if chat:
-        unknown["generate.ttft_ns"] = _CHAT
+        reported.unknown["generate.ttft_ns"] = _CHAT
     elif first:
-        reported["generate.ttft"] = median(first)
+        reported.values["generate.ttft"] = median(first)
     if later:
-        reported["generate.tpot"] = median(later)
-        reported["generate.decode"] = batch * 1e9 / median(later)
+        reported.values["generate.tpot"] = median(later)
+        reported.values["generate.decode"] = batch * 1e9 / median(later)
     sizes = _numbers(source, with_warmup, "max_rss_mem", _MEBIBYTE)
     if sizes:
-        reported["memory.peak"] = max(sizes)
-    samples = [round(ns) for ns in _numbers(source, iterations, "generation_time", 1e9)]
-    if not samples:
+        reported.values["memory.peak"] = max(sizes)
+    times_ns = _numbers(source, iterations, "generation_time", 1e9)
+    reported.samples_ns = [round(ns) for ns in times_ns]
+    if not times_ns:
         source.bad(f"prompt {prompt or 0} has no generation_time", iterations[0][0])
     lengths = {
         axis: min(counts)
@@ -131,7 +139,6 @@ def _record(
         if (counts := [n for _, row in iterations if (n := _count(row.get(name))) is not None])
     }
     named = _source.model_of(source, str(metadata.get("model") or "") or None)
-    of = f"median of {len(iterations)} requests"
     return _source.make_record(
         source,
         source.origin(
@@ -139,15 +146,13 @@ def _record(
             {"metadata": _plain(metadata), "results": [dict(row) for _, row in with_warmup]},
             iterations[0][0],
         ),
-        _source.NamedCell(
-            workload=f"llm-{named.stem}",
-            title=named.title,
-            task="text_generation" if generates else _source.UNKNOWN,
-            backend=f"openvino {metadata.get('framework') or _source.UNKNOWN}",
-            variant={
+        named.cell(
+            "llm",
+            f"openvino {metadata.get('framework') or _source.UNKNOWN}",
+            {
                 **{
-                    axis: str(metadata[name])
-                    for axis, name in (("device", "device"), ("precision", "precision"))
+                    name: str(metadata[name])
+                    for name in ("device", "precision")
                     if metadata.get(name) not in _NOTHING
                 },
                 "batch": batch,
@@ -155,22 +160,11 @@ def _record(
                 "prompt": prompt or "0",
                 **({"chat": chat} if chat else {}),
                 **lengths,
-                **named.axes,
             },
-            scenario="generate" if generates else "single_stream",
+            "text_generation" if generates else _source.UNKNOWN,
+            "generate" if generates else "single_stream",
         ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(
-            values=reported,
-            statistic={
-                "generate.ttft": f"{of}, as llm_bench times the first token",
-                "generate.tpot": f"{of}; of each, the mean over its tokens after the first",
-                "generate.decode": "batch over the median time per token after the first",
-                "memory.peak": "largest of polled resident sizes, the warm-up included: short peaks may be missed",
-            },
-            unknown=unknown,
-        ),
-        replicates=[_source.sampled(samples)],
+        reported,
     )
 
 

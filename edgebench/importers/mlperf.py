@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from edgebench.importers import _source
+from edgebench.importers.mlperf_loadgen import SCENARIOS
 from edgebench.record import Energy, Quality, Record
 
 TOOL = "mlperf"
@@ -92,21 +93,23 @@ def _is_container(row: _Row) -> bool:
 
 def _record(source: _source.SourceFile, row: _Row) -> Record:
     fields, line = row.fields, row.line
-    scenario = {
-        "SingleStream": "single_stream",
-        "MultiStream": "multi_stream",
-        "Server": "server",
-        "Offline": "offline",
-    }.get(fields["Scenario"])
+    scenario = SCENARIOS.get(fields["Scenario"])
     if scenario is None:
         source.bad(f"no scenario {fields['Scenario']!r}", line)
-    reported, statistic, unknown = _performance(source, row)
+    reported = _performance(source, row)
     version = re.fullmatch(r"v(\d{1,4})\.(\d{1,2})", fields["version"])
     if version is None:
         source.bad(f"no version {fields['version']!r}", line, "it looks like v5.1")
     origin = f"{fields['Category']} division, {fields['Submitter']}, id {fields['ID']}"
-    notes = [f"MLPerf Inference {fields['version']}, {origin}", CITING]
-    notes += [f"the same values stand under platform {copy}, dropped" for copy in row.copies]
+    reported.unknown |= {
+        "effective": "MLPerf states weight_data_types as submitted, not what ran",
+        "run.started_utc": "the table gives no date",
+    }
+    reported.notes = [
+        f"MLPerf Inference {fields['version']}, {origin}",
+        CITING,
+        *(f"the same values stand under platform {copy}, dropped" for copy in row.copies),
+    ]
     return _source.make_record(
         source,
         _source.Origin(
@@ -115,7 +118,7 @@ def _record(source: _source.SourceFile, row: _Row) -> Record:
             row=dict(fields),
             line=line,
         ),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"mlperf-{_source.slug(fields['Model'])}",
             version=int(version[1]) * 100 + int(version[2]),
             title=f"MLPerf Inference {fields['Model']}",
@@ -129,6 +132,7 @@ def _record(source: _source.SourceFile, row: _Row) -> Record:
             },
             scenario=scenario,
         ),
+        reported,
         _source.Device(
             fields["System"] or fields["Platform"],
             {
@@ -138,24 +142,12 @@ def _record(source: _source.SourceFile, row: _Row) -> Record:
                 "memory_bytes": None,
             },
         ),
-        _source.Reported(
-            values=reported,
-            statistic=statistic,
-            unknown={
-                **unknown,
-                "effective": "MLPerf states weight_data_types as submitted, not what ran",
-                "run.started_utc": "the table gives no date",
-            },
-            notes=notes,
-        ),
         quality=_quality(source, row),
         energy=_energy(source, row),
     )
 
 
-def _performance(
-    source: _source.SourceFile, row: _Row
-) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+def _performance(source: _source.SourceFile, row: _Row) -> _source.Reported:
     fields = row.fields
     scenario, units = fields["Scenario"], fields["Performance_Units"]
     latency = scenario in _STREAM_SAMPLES  # in milliseconds
@@ -170,14 +162,16 @@ def _performance(
         what = f"early-stopping estimate of p{percentile} ({scenario})"
         if scenario == "MultiStream":
             what += ", of a query of 8 samples"
-        rate = {"throughput_per_s": f"{scenario} states a latency, not a rate"}
-        return {name: value}, {name: what}, rate
+        silent = {"throughput_per_s": f"{scenario} states a latency, not a rate"}
+        return _source.Reported(values={name: value}, statistic={name: what}, unknown=silent)
     if units not in _ITEMS:
         source.bad(f"{scenario} in {units!r}", row.line, f"known: {', '.join(_ITEMS)}")
     what = f"{_ITEMS[units]} per second ({scenario}"
     what += ", the highest rate that keeps the latency bound)" if scenario == "Server" else ")"
-    silent = f"{scenario} states a rate, not a latency"
-    return {"throughput": value}, {"throughput": what}, {"latency_ns": silent}
+    silent = {"latency_ns": f"{scenario} states a rate, not a latency"}
+    return _source.Reported(
+        values={"throughput": value}, statistic={"throughput": what}, unknown=silent
+    )
 
 
 def _percentile(model: str, scenario: str) -> str:
@@ -283,24 +277,22 @@ def _tiny_record(source: _source.SourceFile, row: _Row) -> Record:
             row=dict(fields),
             line=line,
         ),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"mlperf-tiny-{_source.slug(fields['benchmark'])}",
             version=int(version[1]) * 100 + int(version[2].ljust(2, "0")),
             title=f"MLPerf Tiny {fields['benchmark']}",
             task=fields["benchmark"],
             backend=fields["system"].partition("/")[0] or "unknown",
             variant={"division": fields["division"]},
-            scenario="single_stream",
-        ),
-        _source.Device(
-            fields["system"].partition("/")[2] or fields["system"],
-            {"cpu_model": None, "os": None, "memory_bytes": None},
         ),
         _source.Reported(
             values={"throughput": rate},
             statistic={"throughput": "inferences per second, median over windows"},
             unknown={"latency_ns": "the table states a rate; its latency is the inverse of it"},
             notes=[f"MLPerf Tiny v{fields['version']}, {origin}", CITING],
+        ),
+        _source.UNKNOWN_DEVICE._replace(
+            name=fields["system"].partition("/")[2] or fields["system"]
         ),
         quality=quality,
         energy=energy,

@@ -18,6 +18,7 @@ SUMMARY = "MLPerf Client: results.json"
 
 CITING = "MLCommons' rules on citing results apply where they are shown"
 _MAX_ERROR = 80
+_FIRST, _RATE = "Avg Time to First Token", "Avg 2nd+ Token Generation Rate"
 _NOT_SETTINGS = frozenset(("device_id", "device_name"))
 
 
@@ -55,22 +56,25 @@ def _record(
     category: str,
     values: dict[str, Any],
 ) -> Record:
-    reported: dict[str, float] = {}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported(
+        statistic={
+            "generate.ttft": "mean over the prompts of the category, not their median",
+            "generate.tpot": "one over the mean rate of tokens after the first",
+            "generate.decode": "mean rate of tokens after the first",
+        },
+        notes=[str(result.get("Config") or "Configuration NOT tested by MLCommons"), CITING],
+    )
     agentic = values.get("Is Agentic") is True
     if agentic:
-        unknown["latency_ns"] = (
+        reported.unknown["latency_ns"] = (
             "of whole tasks MLPerf Client tells the mean alone, and no percentile"
         )
     else:
-        reported["generate.ttft"] = source.nanoseconds(
-            values.get("Avg Time to First Token"), "Avg Time to First Token", line, 1e9
-        )
-        if values.get("Avg 2nd+ Token Generation Rate"):
-            rate = source.number(
-                values["Avg 2nd+ Token Generation Rate"], "Avg 2nd+ Token Generation Rate", line
-            )
-            reported |= {"generate.decode": rate, "generate.tpot": 1e9 / rate}
+        ttft_ns = source.nanoseconds(values.get(_FIRST), _FIRST, line, 1e9)
+        reported.values["generate.ttft"] = ttft_ns
+        if values.get(_RATE):
+            rate = source.number(values[_RATE], _RATE, line)
+            reported.values |= {"generate.decode": rate, "generate.tpot": 1e9 / rate}
     lengths = {
         axis: value
         for axis, name in (
@@ -79,36 +83,33 @@ def _record(
         )
         if isinstance(value := values.get(name), int) and not isinstance(value, bool) and value > 0
     }
-    configuration = result.get("EP Configuration")
     cpu = str(result.get("SysInfo_CPUModel") or "")
     gpus = result.get("SysInfo_GPUNames")
     model = str(result.get("Model Name") or _source.UNKNOWN)
-    notes = [str(result.get("Config") or "Configuration NOT tested by MLCommons"), CITING]
     if overall := result.get("overall_results"):
-        notes.append(f"geometric means over the categories: {json.dumps(overall)}")
+        reported.notes.append(f"geometric means over the categories: {json.dumps(overall)}")
     return _source.make_record(
         source,
         source.origin(
             TOOL,
             {**_without_texts(result), "category": category, "values": values},
             line,
-            started_utc=str(result.get("Benchmark Start Time") or _source.UNKNOWN),
+            result.get("Benchmark Start Time"),
         ),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"mlperf-client-{_source.slug(model)}-{_source.slug(category)}",
             title=f"MLPerf Client {model}, {category}",
             task="text_generation",
             backend=str(result.get("Execution Provider Name") or _source.UNKNOWN),
             variant={
-                **flat_settings(
-                    configuration if isinstance(configuration, dict) else {}, None, _NOT_SETTINGS
-                ),
+                **flat_settings(_source.part(result, "EP Configuration"), None, _NOT_SETTINGS),
                 "model_file": str(result.get("Model File Name") or _source.UNKNOWN),
                 "device_type": str(result.get("Device Type") or _source.UNKNOWN),
                 **lengths,
             },
             scenario="single_stream" if agentic else "generate",
         ),
+        reported,
         _source.Device(
             cpu or _source.UNKNOWN,
             {
@@ -117,16 +118,6 @@ def _record(
                 "os": result.get("SysInfo_OSName"),
                 "memory_bytes": None,
             },
-        ),
-        _source.Reported(
-            values=reported,
-            statistic={
-                "generate.ttft": "mean over the prompts of the category, not their median",
-                "generate.tpot": "one over the mean rate of tokens after the first",
-                "generate.decode": "mean rate of tokens after the first",
-            },
-            unknown=unknown,
-            notes=notes,
         ),
     )
 

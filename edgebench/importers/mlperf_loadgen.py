@@ -11,21 +11,20 @@ from typing import Any
 from edgebench.files import loadgen_log
 from edgebench.importers._source import (
     UNKNOWN,
-    Device,
     Imports,
-    NamedCell,
     Origin,
     Reported,
     SourceFile,
     make_record,
     model_of,
+    named_cell,
 )
 from edgebench.record import Record
 
 TOOL = "mlperf-loadgen"
 SUMMARY = "MLPerf's LoadGen: the detail log of a test (mlperf_log_detail.txt)"
 
-_SCENARIOS = {
+SCENARIOS = {
     "SingleStream": "single_stream",
     "MultiStream": "multi_stream",
     "Server": "server",
@@ -43,7 +42,7 @@ def read(source: SourceFile) -> Imports:
     except ValueError as error:
         source.bad(str(error), None, "give mlperf_log_detail.txt")
     scenario = found.get("effective_scenario")
-    if scenario not in _SCENARIOS:
+    if scenario not in SCENARIOS:
         source.bad(f"no scenario {str(scenario)[:40]!r}", None, "give mlperf_log_detail.txt")
     if "result_validity" not in found:
         source.bad(
@@ -67,19 +66,17 @@ def _record(source: SourceFile, found: dict[str, Any], scenario: str) -> Record:
             row={key: found[key] for key in sorted(found) if _plain(found[key])},
             started_utc=started,
         ),
-        NamedCell(
+        named_cell(
             workload=f"loadgen-{name.stem}",
             title=name.title,
-            task=UNKNOWN,
             backend=str(found.get("sut_name") or UNKNOWN),
             variant={
                 **name.axes,
                 **(variant if scenario == "MultiStream" else {}),
                 **_asked(source, found),
             },
-            scenario=_SCENARIOS[scenario],
+            scenario=SCENARIOS[scenario],
         ),
-        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
         Reported(
             values=values,
             statistic=dict.fromkeys(values, f"as LoadGen states it of {scenario}"),

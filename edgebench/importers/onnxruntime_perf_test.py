@@ -88,55 +88,42 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
 
 
 def _record(source: _source.SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -> Record:
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported()
     row: dict[str, object] = {}
     count = len(run.requests)
     for line, text in run.lines:
         if found := _REQUESTS.search(text):
             count = int(found[1])
         elif found := _RATE.search(text):
-            _source.put_once(
-                source,
-                reported,
-                "throughput",
-                source.number(found[1], "the rate", line),
-                "the rate",
-                line,
-            )
+            rate = source.number(found[1], "the rate", line)
+            reported.put_once(source, "throughput", rate, "the rate", line)
         elif found := _MEMORY.search(text):
-            reported["memory.peak"] = source.number(found[1], "the working set", line)
+            reported.values["memory.peak"] = source.number(found[1], "the working set", line)
         elif found := _AVERAGE.search(text):
             row["average_ms"] = found[1]
         elif found := _PERCENTILE.search(text):
-            _add_percentile(source, line, found, count, reported, unknown)
-    samples = [
-        round(source.nanoseconds(request[2], "a time", line, 1e9)) for line, request in run.requests
-    ]
-    if run.requests and "memory.peak" not in reported and run.requests[0][1][3] != "0":
-        reported["memory.peak"] = source.number(run.requests[0][1][3], "the working set", run.line)
-    if not samples and "latency.p50" not in reported:
-        unknown.setdefault("latency_ns", "the log gives an average alone: -s prints percentiles")
-    statistic |= dict.fromkeys(reported, f"of {count} requests")
-    statistic["memory.peak"] = "peak working set of the process"
-    told = run.requests[0][1][1].strip() if run.requests else ""
+            _add_percentile(source, line, found, count, reported)
+    for line, request in run.requests:
+        reported.samples_ns += source.samples_ns([request[2]], "a time", line, 1e9)
+    told = ""
+    if run.requests:
+        _, first = run.requests[0]
+        told = first[1].strip()
+        if "memory.peak" not in reported.values and first[3] != "0":
+            peak = source.number(first[3], "the working set", run.line)
+            reported.values["memory.peak"] = peak
+    elif "latency.p50" not in reported.values:
+        why = "the log gives an average alone: -s prints percentiles"
+        reported.unknown.setdefault("latency_ns", why)
+    reported.statistic = dict.fromkeys(reported.values, f"of {count} requests")
+    reported.statistic["memory.peak"] = "peak working set of the process"
     named = _source.model_of(source, _model(shown) or told or None, number)
     options = dict(shown[-1].options) if shown else {}
     return _source.make_record(
         source,
         source.origin(TOOL, {**row, "requests": count}, run.line),
-        _source.NamedCell(
-            workload=f"ort-{named.stem}",
-            title=named.title,
-            task=_source.UNKNOWN,
-            backend="ONNX Runtime",
-            variant={**_settings(options), **named.axes},
-            scenario="single_stream",
-        ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
-        replicates=[_source.sampled(samples)] if samples else [],
+        named.cell("ort", "ONNX Runtime", _settings(options)),
+        reported,
     )
 
 
@@ -145,16 +132,16 @@ def _add_percentile(
     line: int,
     found: re.Match[str],
     count: int,
-    reported: dict[str, float],
-    unknown: dict[str, str],
+    reported: _source.Reported,
 ) -> None:
     needed = stats.min_samples(_PERMILLE[found[1]])
     if count < needed:
-        unknown[f"latency_ns.p{found[1]}"] = f"needs {needed} requests, there are {count}"
+        why = f"needs {needed} requests, there are {count}"
+        reported.unknown[f"latency_ns.p{found[1]}"] = why
         return
-    name = f"latency.p{found[1]}"
-    value = source.nanoseconds(found[2], f"P{found[1]}", line, 1e9)
-    _source.put_once(source, reported, name, value, f"P{found[1]}", line)
+    what = f"P{found[1]}"
+    value = source.nanoseconds(found[2], what, line, 1e9)
+    reported.put_once(source, f"latency.p{found[1]}", value, what, line)
 
 
 def _model(shown: Sequence[Echo]) -> str | None:

@@ -95,50 +95,48 @@ def _record(
     config: dict[str, Any],
 ) -> Record:
     latency = measurements.get("latency")
-    unknown, samples = {}, []
+    reported = _source.Reported()
     if isinstance(latency, dict) and latency.get("values"):
         if latency.get("unit") != "s" or not isinstance(latency["values"], list):
             source.bad(f"latency of {phase} in {latency.get('unit')!r}, not a list of values in s")
-        samples = [
-            round(source.nanoseconds(value, f"latency of {phase}", None, 1e9))
-            for value in latency["values"]
-        ]
+        what = f"latency of {phase}"
+        reported.samples_ns = source.samples_ns(latency["values"], what, None, 1e9)
     else:
-        unknown["latency_ns"] = f"the report has no latencies of {phase}"
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
+        reported.unknown["latency_ns"] = f"the report has no latencies of {phase}"
     rate = measurements.get("throughput")
     if not isinstance(rate, dict):
-        unknown["throughput_per_s"] = "the report has none"
+        reported.unknown["throughput_per_s"] = "the report has none"
     elif phase in _WHOLE or rate.get("unit") == "tokens/s":
-        reported["throughput"] = source.number(rate.get("value"), f"throughput of {phase}", None)
-        statistic["throughput"] = f"{rate.get('unit')}, volume over mean latency"
+        value = source.number(rate.get("value"), f"throughput of {phase}", None)
+        reported.values["throughput"] = value
+        reported.statistic["throughput"] = f"{rate.get('unit')}, volume over mean latency"
     else:
-        unknown["throughput_per_s"] = f"labelled {rate.get('unit')!r}, but tokens may be counted"
-    memory = measurements.get("memory")
-    if isinstance(memory, dict) and memory.get("unit") == "MB" and memory.get("max_ram"):
-        reported["memory.peak"] = source.number(memory["max_ram"], "max_ram", None, 1e6)
-        statistic["memory.peak"] = "largest of polled resident sizes: short peaks may be missed"
-    backend, scenario = _part(config, "backend"), _part(config, "scenario")
+        why = f"labelled {rate.get('unit')!r}, but tokens may be counted"
+        reported.unknown["throughput_per_s"] = why
+    memory = _source.part(measurements, "memory")
+    if memory.get("unit") == "MB" and memory.get("max_ram"):
+        reported.values["memory.peak"] = source.number(memory["max_ram"], "max_ram", None, 1e6)
+        what = "largest of polled resident sizes: short peaks may be missed"
+        reported.statistic["memory.peak"] = what
+    backend, scenario = _source.part(config, "backend"), _source.part(config, "scenario")
     variant = {**_settings(scenario), **_settings(backend)}
-    variant |= {
-        f"launcher.{axis}": each for axis, each in _settings(_part(config, "launcher")).items()
-    }
-    environment = _part(config, "environment")
+    launcher = _settings(_source.part(config, "launcher"))
+    variant |= {f"launcher.{axis}": each for axis, each in launcher.items()}
+    environment = _source.part(config, "environment")
     gpus = environment.get("gpu")
     told = backend.get("model")
     named = _source.model_of(source, told if isinstance(told, str) else None, number)
     return _source.make_record(
         source,
         source.origin(TOOL, {"phase": phase, **measurements}, None),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"optimum-{named.stem}-{phase}",
             title=f"{named.title}, {phase}",
             task=str(backend.get("task", _source.UNKNOWN)),
             backend=f"{backend.get('name', _source.UNKNOWN)} {backend.get('version', '')}".strip(),
             variant={**variant, **named.axes},
-            scenario="single_stream",
         ),
+        reported,
         _source.Device(
             str(environment.get("machine") or environment.get("cpu") or _source.UNKNOWN).strip(),
             {
@@ -148,20 +146,13 @@ def _record(
                 "memory_bytes": None,
             },
         ),
-        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
         energy=Energy(
             status="unavailable",
             reason="not_trusted",
             detail="optimum-benchmark samples at 1 Hz, too seldom for its windows",
         ),
-        replicates=[_source.sampled(samples)] if samples else [],
     )
 
 
 def _settings(part: dict[str, Any]) -> dict[str, Scalar]:
     return flat_settings(part, _AXES, _NO_SETTINGS)
-
-
-def _part(whole: dict[str, Any], name: str) -> dict[str, Any]:
-    part = whole.get(name)
-    return part if isinstance(part, dict) else {}

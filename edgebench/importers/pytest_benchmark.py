@@ -40,45 +40,38 @@ def _record(
     if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
         source.bad(f"iterations of {name[:40]!r} is not a count: {str(calls)[:40]!r}", line)
     data = stats.get("data")
-    samples: list[int] = []
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported()
     if calls == 1 and isinstance(data, list) and data:
-        samples = [round(source.nanoseconds(value, "a time", line, 1e9)) for value in data]
+        reported.samples_ns = source.samples_ns(data, "a time", line, 1e9)
     else:
         what = f"median over {stats.get('rounds', _source.UNKNOWN)} rounds"
         what += f" of the mean of {calls} calls" if calls > 1 else ""
-        reported["latency.p50"] = source.nanoseconds(stats.get("median"), "the median", line, 1e9)
-        statistic["latency.p50"] = what
+        median_ns = source.nanoseconds(stats.get("median"), "the median", line, 1e9)
+        reported.values["latency.p50"] = median_ns
+        reported.statistic["latency.p50"] = what
         if calls > 1:
             why = f"a round is the mean of {calls} calls"
-            unknown |= {"latency_ns.p90": why, "latency_ns.p99": why}
-    machine = document.get("machine_info")
-    machine = machine if isinstance(machine, dict) else {}
-    cpu = machine.get("cpu")
-    cpu_model = str(cpu.get("brand_raw") or "") if isinstance(cpu, dict) else ""
-    parameters = benchmark.get("params")
+            reported.unknown |= {"latency_ns.p90": why, "latency_ns.p99": why}
+    machine = _source.part(document, "machine_info")
+    cpu_model = str(_source.part(machine, "cpu").get("brand_raw") or "")
     return _source.make_record(
         source,
         source.origin(
             TOOL,
             {**benchmark, "stats": {key: each for key, each in stats.items() if key != "data"}},
             line,
-            started_utc=str(document.get("datetime") or _source.UNKNOWN),
+            document.get("datetime"),
         ),
-        _source.NamedCell(
+        _source.named_cell(
             workload=f"benchmark-{_source.slug(name)}",
             title=name,
             task="function",
             backend=f"{machine.get('python_implementation', 'Python')} {machine.get('python_version', '')}".strip(),
-            variant=flat_settings(parameters if isinstance(parameters, dict) else {}),
-            scenario="single_stream",
+            variant=flat_settings(_source.part(benchmark, "params")),
         ),
+        reported,
         _source.Device(
             cpu_model or str(machine.get("machine") or _source.UNKNOWN),
             {"cpu_model": cpu_model, "os": machine.get("system"), "memory_bytes": None},
         ),
-        _source.Reported(values=reported, statistic=statistic, unknown=unknown),
-        replicates=[_source.sampled(samples)] if samples else [],
     )

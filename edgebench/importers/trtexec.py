@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from edgebench.backend import Scalar
 from edgebench.importers import _source
 from edgebench.importers._commands import Echo, echoes, one_model
-from edgebench.record import Record, Replicate
+from edgebench.record import Record
 
 TOOL = "trtexec"
 SUMMARY = "trtexec of TensorRT: its log, --exportTimes or --exportProfile JSON"
@@ -164,8 +165,7 @@ def _of_run(source: _source.SourceFile, run: _Run, summary: int) -> Record:
     told = [_untold(line) for line in run.lines if len(line) <= _MAX_LINE]
     facts, settings = _facts(told), _settings(told)
     command = run.command
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
+    reported = _source.Reported()
     alone = facts.get("transfers") == "Disabled"
     of = "computation alone, without transfers" if alone else "H2D + compute + D2H"
     row: dict[str, Any] = {**facts, "settings": settings, "command": command.options}
@@ -177,7 +177,7 @@ def _of_run(source: _source.SourceFile, run: _Run, summary: int) -> Record:
             break
         if match := _THROUGHPUT.match(text):
             rate = source.number(match[1], "Throughput", number)
-            _source.put_once(source, reported, "throughput", rate, "Throughput", number)
+            reported.put_once(source, "throughput", rate, "Throughput", number)
             row["throughput (qps)"] = match[1]
         elif match := _LATENCY.match(text):
             for name, percentile, value in _STATISTIC.findall(match[1]):
@@ -189,23 +189,24 @@ def _of_run(source: _source.SourceFile, run: _Run, summary: int) -> Record:
         metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
         if metric in ("latency.p50", "latency.p90", "latency.p99"):
             time_ns = source.nanoseconds(value, f"Latency {name}", number, 1e6)
-            _source.put_once(source, reported, metric, time_ns, f"Latency {name}", number)
-            statistic[metric] = f"{name} of {of}"
-    if "latency.p50" not in reported:
+            reported.put_once(source, metric, time_ns, f"Latency {name}", number)
+            reported.statistic[metric] = f"{name} of {of}"
+    if "latency.p50" not in reported.values:
         source.bad("a summary without the median latency", run.start + summary)
-    if "throughput" in reported:
-        statistic["throughput"] = "queries per second; a query may hold several items"
-    unknown = {} if "throughput" in reported else {"throughput_per_s": "the log states none"}
-    notes = ["data transfers were disabled: no latency or rate holds them"] if alone else []
+    if "throughput" in reported.values:
+        what = "queries per second; a query may hold several items"
+        reported.statistic["throughput"] = what
+    else:
+        reported.unknown["throughput_per_s"] = "the log states none"
+    if alone:
+        reported.notes.append("data transfers were disabled: no latency or rate holds them")
     return _record(
         source,
         source.origin(TOOL, row, run.start + summary),
         _source.model_of(source, _model(told, command), run.start),
+        reported,
         facts=facts,
         variant={**_command_settings(command.options, facts), **settings},
-        numbers=_source.Reported(
-            values=reported, statistic=statistic, unknown=unknown, notes=notes
-        ),
     )
 
 
@@ -274,12 +275,12 @@ def _of_json(source: _source.SourceFile, line: int, number: int, document: Any) 
 def _of_times(
     source: _source.SourceFile, line: int, number: int, entries: list[dict[str, Any]]
 ) -> Record:
-    samples = []
+    samples_ns = []
     for query, entry in enumerate(entries, start=1):
         if "latencyMs" not in entry:
             source.bad(f"query {query} without latencyMs", line)
         what = f"latencyMs of query {query}"
-        samples.append(round(source.nanoseconds(entry["latencyMs"], what, line, 1e6)))
+        samples_ns += source.samples_ns([entry["latencyMs"]], what, line, 1e6)
     notes = ["the trace holds the queries of the warm-up, which trtexec's own summary leaves out"]
     unknown = {"throughput_per_s": "queries overlap: their latencies do not add up to the time"}
     row = {"queries": len(entries), "first": entries[0], "last": entries[-1]}
@@ -287,8 +288,7 @@ def _of_times(
         source,
         source.origin(TOOL, row, None),
         _source.model_of(source, None, number),
-        numbers=_source.Reported(unknown=unknown, notes=notes),
-        replicates=[_source.sampled(samples)],
+        _source.Reported(unknown=unknown, notes=notes, samples_ns=samples_ns),
     )
 
 
@@ -300,43 +300,27 @@ def _of_profile(
     row = {"layers": layers, "count": next((e["count"] for e in entries if "count" in e), None)}
     unknown = {"latency_ns": why, "throughput_per_s": why}
     origin, named = source.origin(TOOL, row, None), _source.model_of(source, None, number)
-    return _record(source, origin, named, numbers=_source.Reported(unknown=unknown))
+    return _record(source, origin, named, _source.Reported(unknown=unknown))
 
 
 def _record(
     source: _source.SourceFile,
     origin: _source.Origin,
     named: _source.ModelName,
+    reported: _source.Reported,
     *,
-    numbers: _source.Reported,
-    facts: dict[str, str] | None = None,
-    variant: dict[str, Scalar] | None = None,
-    replicates: list[Replicate] | None = None,
+    facts: Mapping[str, str] = MappingProxyType({}),
+    variant: Mapping[str, Scalar] = MappingProxyType({}),
 ) -> Record:
-    facts = facts or {}
+    reported.unknown["effective"] = "trtexec states what layers were allowed, not what ran"
+    reported.notes.insert(0, "trtexec feeds random inputs and may overlap queries")
     return _source.make_record(
         source,
         origin,
-        _source.NamedCell(
-            workload=f"trtexec-{named.stem}",
-            title=named.title,
-            task=_source.UNKNOWN,
-            backend=f"TensorRT {facts.get('tensorrt', _source.UNKNOWN)}",
-            variant={**(variant or {}), **named.axes},
-            scenario="single_stream",
-        ),
+        named.cell("trtexec", f"TensorRT {facts.get('tensorrt', _source.UNKNOWN)}", variant),
+        reported,
         _source.Device(
             facts.get("device", _source.UNKNOWN),
             {"accelerator": facts.get("device"), "cpu_model": None, "os": None},
         ),
-        _source.Reported(
-            values=numbers.values,
-            statistic=numbers.statistic,
-            unknown={
-                **numbers.unknown,
-                "effective": "trtexec states what layers were allowed, not what ran",
-            },
-            notes=["trtexec feeds random inputs and may overlap queries", *numbers.notes],
-        ),
-        replicates=replicates or [],
     )

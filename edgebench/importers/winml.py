@@ -6,6 +6,7 @@ computing the first token): template and tokenizer stand outside, as they do in 
 
 from __future__ import annotations
 
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -50,28 +51,24 @@ def read(source: _source.SourceFile) -> _source.Imports:
 def _inference(
     source: _source.SourceFile, line: int, number: int, report: dict[str, Any], info: dict[str, Any]
 ) -> Record:
+    reported = _source.Reported()
     raw = report.get("raw_samples_ms")
-    samples = [
-        round(source.nanoseconds(value, "a sample", line, 1e6)) for value in raw
-    ] if isinstance(raw, list) else []  # fmt: skip
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
-    if not samples:
-        latency = report["latency_ms"]
-        reported["latency.p50"] = source.nanoseconds(latency.get("p50"), "p50", line, 1e6)
-        statistic["latency.p50"] = f"p50 of {info.get('iterations', _source.UNKNOWN)} runs"
-    rate = report.get("throughput")
-    if isinstance(rate, dict) and rate.get("samples_per_sec"):
-        reported["throughput"] = source.number(rate["samples_per_sec"], "samples_per_sec", line)
-        statistic["throughput"] = "samples per second, batch over mean latency"
+    if isinstance(raw, list) and raw:
+        reported.samples_ns = source.samples_ns(raw, "a sample", line, 1e6)
+    else:
+        p50_ns = source.nanoseconds(report["latency_ms"].get("p50"), "p50", line, 1e6)
+        reported.values["latency.p50"] = p50_ns
+        runs = info.get("iterations", _source.UNKNOWN)
+        reported.statistic["latency.p50"] = f"p50 of {runs} runs"
+    if rate := _source.part(report, "throughput").get("samples_per_sec"):
+        reported.values["throughput"] = source.number(rate, "samples_per_sec", line)
+        reported.statistic["throughput"] = "samples per second, batch over mean latency"
     batch = info.get("effective_batch_size", 1)
     variant: dict[str, Scalar] = {"batch": batch} if isinstance(batch, int) and batch > 0 else {}
     lists = ("raw_samples_ms", "hw_monitor")
     row = {name: value for name, value in report.items() if name not in lists}
-    return _record(
-        source, (line, number), (info, row, variant), "single_stream",
-        _source.Reported(values=reported | _memory(source, line, report), statistic=statistic), samples,
-    )  # fmt: skip
+    _add_memory(source, line, report, reported)
+    return _record(source, (line, number), (info, row, variant), "single_stream", reported)
 
 
 def _generation(
@@ -88,46 +85,44 @@ def _generation(
     def each(name: str) -> list[float]:
         return [source.nanoseconds(request.get(name), name, line, 1e6) for request in timed]
 
-    steps = sorted(
-        round(source.nanoseconds(value, "a token", line, 1e6))
-        for request in timed
-        for value in request.get("decode_token_durations_ms") or []
-    )
-    reported = {"generate.ttft": median(each("model_ttft_duration_ms"))}
+    tokens = [request.get("decode_token_durations_ms") or [] for request in timed]
+    steps = sorted(source.samples_ns(chain.from_iterable(tokens), "a token", line, 1e6))
     of = f"of {len(timed)} requests"
-    statistic = {"generate.ttft": f"median {of}: reading the prompt and the first token"}
-    unknown: dict[str, str] = {}
+    reported = _source.Reported(
+        values={"generate.ttft": median(each("model_ttft_duration_ms"))},
+        statistic={"generate.ttft": f"median {of}: reading the prompt and the first token"},
+    )
     if steps:
-        reported["generate.tpot"] = median(each("steady_state_tpot_ms"))
-        statistic["generate.tpot"] = (
-            f"median {of}; of each, the mean over its tokens after the first"
-        )
+        reported.values["generate.tpot"] = median(each("steady_state_tpot_ms"))
+        what = f"median {of}; of each, the mean over its tokens after the first"
+        reported.statistic["generate.tpot"] = what
     for name, permille in (("p90", 900), ("p99", 990)):
         if len(steps) >= stats.min_samples(permille):
-            reported[f"generate.interval.{name}"] = stats.percentile(steps, permille)
-            statistic[f"generate.interval.{name}"] = f"of {len(steps)} times between tokens"
+            reported.values[f"generate.interval.{name}"] = stats.percentile(steps, permille)
+            what = f"of {len(steps)} times between tokens"
+            reported.statistic[f"generate.interval.{name}"] = what
         else:
             why = f"needs {stats.min_samples(permille)} intervals, there are {len(steps)}"
-            unknown[f"generate.interval_{name}_ns"] = why
+            reported.unknown[f"generate.interval_{name}_ns"] = why
     lengths: dict[str, Scalar] = {
         axis: value
         for axis, name in (("prompt_tokens", "prompt_tokens"), ("new_tokens", "generated_tokens"))
         if isinstance(value := timed[0].get(name), int)
     }
     row = {name: value for name, value in report.items() if name not in ("requests", "hw_monitor")}
-    return _record(
-        source, (line, number), (info, row, lengths), "generate",
-        _source.Reported(values=reported | _memory(source, line, report), statistic=statistic, unknown=unknown),
-        [round(ns) for ns in each("request_duration_ms")],
-    )  # fmt: skip
+    _add_memory(source, line, report, reported)
+    reported.samples_ns = [round(ns) for ns in each("request_duration_ms")]
+    return _record(source, (line, number), (info, row, lengths), "generate", reported)
 
 
-def _memory(source: _source.SourceFile, line: int, report: dict[str, Any]) -> dict[str, float]:
-    memory = report.get("memory")
-    peak = memory.get("rss_checkpoint_peak_mb") if isinstance(memory, dict) else None
-    if not peak:
-        return {}
-    return {"memory.peak": source.number(peak, "rss_checkpoint_peak_mb", line, _MEGABYTE)}
+def _add_memory(
+    source: _source.SourceFile, line: int, report: dict[str, Any], reported: _source.Reported
+) -> None:
+    if peak := _source.part(report, "memory").get("rss_checkpoint_peak_mb"):
+        size_bytes = source.number(peak, "rss_checkpoint_peak_mb", line, _MEGABYTE)
+        reported.values["memory.peak"] = size_bytes
+    what = "largest of sampled checkpoints: short peaks are missed"
+    reported.statistic = {"memory.peak": what, **reported.statistic}
 
 
 def _record(
@@ -136,7 +131,6 @@ def _record(
     told: tuple[dict[str, Any], dict[str, Any], dict[str, Scalar]],
     scenario: str,
     reported: _source.Reported,
-    samples: list[int],
 ) -> Record:
     (line, number), (info, row, lengths) = place, told
     model = info.get("model_id") or info.get("running_model_path")
@@ -144,27 +138,13 @@ def _record(
     generates = scenario == "generate"
     return _source.make_record(
         source,
-        source.origin(TOOL, row, line, started_utc=str(info.get("timestamp") or _source.UNKNOWN)),
-        _source.NamedCell(
-            workload=f"{'llm' if generates else 'winml'}-{named.stem}",
-            title=named.title,
-            task="text_generation" if generates else str(info.get("task") or _source.UNKNOWN),
-            backend=f"winml {info.get('runtime') or ''} {info.get('ep') or ''}".strip(),
-            variant={
-                **flat_settings(info, {"batch_size": "batch"}, _NO_SETTINGS),
-                **lengths,
-                **named.axes,
-            },
-            scenario=scenario,
+        source.origin(TOOL, row, line, info.get("timestamp")),
+        named.cell(
+            "llm" if generates else "winml",
+            f"winml {info.get('runtime') or ''} {info.get('ep') or ''}".strip(),
+            {**flat_settings(info, {"batch_size": "batch"}, _NO_SETTINGS), **lengths},
+            "text_generation" if generates else str(info.get("task") or _source.UNKNOWN),
+            scenario,
         ),
-        _source.Device(_source.UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
-        _source.Reported(
-            values=reported.values,
-            statistic={
-                "memory.peak": "largest of sampled checkpoints: short peaks are missed",
-                **reported.statistic,
-            },
-            unknown=reported.unknown,
-        ),
-        replicates=[_source.sampled(samples)] if samples else [],
+        reported,
     )
