@@ -14,9 +14,8 @@ import msgspec
 
 from edgebench.errors import EdgebenchError, StoreError, mend_disk
 from edgebench.files.atomic_write import whole_file
-from edgebench.files.json_lines import decoded
+from edgebench.files.json_lines import read_answer
 from edgebench.files.number_bounds import AtLeastOne, Rate
-from edgebench.files.regular_file import read_regular
 from edgebench.record import DeviceFacts, Part, StateCheck
 from edgebench.text.plain_text import utf8
 
@@ -73,14 +72,9 @@ def default_path(cache: Path, device: str) -> Path:
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Raises StoreError where the file is missing or is none, naming the field."""
-    try:
-        content = read_regular(path, MAX_FILE_BYTES)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}", "`edgebench calibrate` writes one") from None
-    decode = msgspec.json.Decoder(Calibration).decode
+    """What `edgebench calibrate` wrote. Raises StoreError."""
     fix = "`edgebench calibrate` writes one"
-    return decoded(content, decode, str(path), f"not a {CALIBRATION_SCHEMA} file", fix)
+    return read_answer(path, Calibration, CALIBRATION_SCHEMA, MAX_FILE_BYTES, fix)
 
 
 def own_calibration(cache: Path, device: str) -> Calibration | None:

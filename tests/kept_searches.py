@@ -20,9 +20,8 @@ from pathlib import Path
 import msgspec
 
 from edgebench.models.precision_map import map_text
-from edgebench.search.kept_search import read_search
 from edgebench.search.search_picture import svg
-from edgebench.search.search_report import SearchReport, SearchRow, map_of
+from edgebench.search.search_report import SearchReport, SearchRow, map_of, read_search
 from edgebench.search.search_text import decision
 from edgebench.units import format_bytes
 from edgebench.words.search_words import STANDING_WORDS

@@ -127,6 +127,6 @@ def _is_result(what: str) -> bool:
 
 def _stored(path: Path, params: dict[str, Any]) -> Any:
     from edgebench.api.explaining import explain_results
-    from edgebench.explain.kept_explanation import read_explanation
+    from edgebench.explain.explanation import read_explanation
 
     return read_explanation(path) if path.suffix == KEPT else explain_results(path, params)

@@ -72,10 +72,11 @@ def command(
     Example:
       edgebench report results/ -o report.html
     """
-    from edgebench.explain.kept_explanation import read_explanation
+    from edgebench.explain.explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
-    from edgebench.search.kept_search import read_search, searches_beside
+    from edgebench.search.kept_search import searches_beside
+    from edgebench.search.search_report import read_search
     from edgebench.search.search_summary import summary_of
 
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds

@@ -173,7 +173,7 @@ def _show(report: SearchReport, form: str) -> None:
 
 def _kept(path: Path, form: str) -> int:
     """Prints a search that was kept, and answers as it did."""
-    from edgebench.search.kept_search import read_search
+    from edgebench.search.search_report import read_search
 
     report = read_search(path)
     _show(report, form)

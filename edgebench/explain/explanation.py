@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
+from edgebench.files.json_lines import read_answer
 from edgebench.files.number_bounds import Amount, Count, Rate, Value
 from edgebench.operator_times import OperatorLine
 
 EXPLAIN_SCHEMA: Final = "edgebench.explain/1"
+MAX_FILE_BYTES: Final = 1 << 24
 
 Code = Literal[
     "slower_operators",
@@ -104,3 +107,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     prediction: Prediction | None = None
     notes: list[str] = []
     unknown: dict[str, str] = {}
+
+
+def read_explanation(path: Path) -> Explanation:
+    """What `edgebench explain --format json` printed. Raises StoreError."""
+    fix = "`edgebench explain WORKLOAD --format json` writes one"
+    return read_answer(path, Explanation, EXPLAIN_SCHEMA, MAX_FILE_BYTES, fix)

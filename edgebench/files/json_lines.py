@@ -1,21 +1,33 @@
-"""Reads and writes JSON lines as frozen types; errors name file, line, field and value."""
+"""Reads and writes JSON as frozen types, line by line or a file whole; errors name file, line, field and value."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import msgspec
 
 from edgebench.errors import StoreError
+from edgebench.files.regular_file import read_regular
 from edgebench.text.plain_text import plain, plain_json, shortened, utf8
 
 T = TypeVar("T")
 
 _MAX_SHOWN = 60
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+
+
+def read_answer(path: Path, kind: type[T], schema: str, max_bytes: int, fix: str) -> T:
+    """A file of one answer, of that schema. Raises StoreError where it is missing or is none, naming the field."""
+    try:
+        content = read_regular(path, max_bytes)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", fix) from None
+    decode = msgspec.json.Decoder(kind).decode
+    return decoded(content, decode, str(path), f"not a {schema} file", fix)
 
 
 def decoded(line: bytes, decode: Callable[[bytes], T], place: str, what: str, fix: str) -> T:

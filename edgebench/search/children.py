@@ -1,18 +1,19 @@
-"""Starts the two children of a search, and receives their steps."""
+"""The two children of a search: how the parent starts them and hears their steps, and what a child answers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from edgebench.errors import EdgebenchError, StoreError, UnsupportedError
+from edgebench.errors import EdgebenchError, StoreError, UnsupportedError, UsageError
 from edgebench.measure.preparation_process import step_of
 from edgebench.measure.worker_messages import Phase
 from edgebench.processes import child
+from edgebench.processes.child_job import Job, Say, run_job
 from edgebench.processes.python_command import module_command
 from edgebench.search.search_messages import ChildFailure
 
@@ -58,3 +59,26 @@ def _decoded(answer: bytes, kind: type[Answer]) -> Answer:
         errors = {"usage": UnsupportedError, "store": StoreError, "": EdgebenchError}
         raise errors[failure.kind](failure.error, failure.fix)
     return msgspec.convert(found, kind)
+
+
+# In the child
+
+
+def answer_job(kind: type[Job], work: Callable[[Job, Say], msgspec.Struct]) -> int:
+    """Does the job that stands on stdin, and answers on stdout. Returns the exit code."""
+    return 1 if isinstance(run_job(kind, work, _failure), ChildFailure) else 0
+
+
+def _failure(error: Exception) -> ChildFailure:
+    if isinstance(error, EdgebenchError):
+        return ChildFailure(error=error.message, fix=error.fix, kind=_kind(error))
+    if isinstance(error, MemoryError):
+        return ChildFailure(error="the search ran out of memory", fix="close other programs")
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ChildFailure(error=f"{type(error).__name__}: {first}")
+
+
+def _kind(error: EdgebenchError) -> Literal["", "usage", "store"]:
+    if isinstance(error, UsageError | UnsupportedError):
+        return "usage"
+    return "store" if isinstance(error, StoreError) else ""

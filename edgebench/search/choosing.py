@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
-from edgebench.search.reward import Reward, reward_of
+from edgebench.search.requirements import Reward, reward_of
 from edgebench.search.search_messages import Candidate, Demand, Exploration, Verdict
 from edgebench.search.search_report import Standing, quality_of
 

@@ -20,9 +20,9 @@ from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memor
 from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
-from edgebench.search.child_main import answer_job
-from edgebench.search.journal import journal_at, write_file
+from edgebench.search.children import answer_job
 from edgebench.search.judge import TUNED, TUNING_DRAW, Explorer, Judge, calibration_name
+from edgebench.search.kept_search import journal_at, write_file
 from edgebench.search.quality_interval import MIN_BLOCKS, unseen_change
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts

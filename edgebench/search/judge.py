@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from edgebench.models.quantize import Quantizable, Ranges
     from edgebench.preparation.prepare import Subject
-    from edgebench.search.journal import Journal
+    from edgebench.search.kept_search import Journal
     from edgebench.task import Feeds, Infer, Outputs, Task
 
 #: The draw of items that maps are tuned on.

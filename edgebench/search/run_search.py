@@ -44,11 +44,16 @@ from edgebench.search.choosing import (
     standings_of,
     worth_testing,
 )
-from edgebench.search.journal import forget, write_file
-from edgebench.search.kept_search import keep_search
-from edgebench.search.requirements import Requirements, requirements_of
+from edgebench.search.kept_search import forget, keep_search, read_exploration, write_file
+from edgebench.search.requirements import (
+    Requirements,
+    Reward,
+    check_rewarded,
+    parse_reward,
+    requirements_of,
+    reward_of,
+)
 from edgebench.search.requirements import resolved as resolved_demands
-from edgebench.search.reward import Reward, check_rewarded, parse_reward, reward_of
 from edgebench.search.search_messages import (
     REFUSED_DAMAGE,
     Candidate,
@@ -58,7 +63,6 @@ from edgebench.search.search_messages import (
     Verdict,
     Verification,
     VerifyJob,
-    read_state,
 )
 from edgebench.search.search_report import (
     SearchReport,
@@ -274,7 +278,7 @@ def explored(it: Search) -> Exploration:
     """The maps that are worth measuring; of an earlier search where that goes on."""
     job = _explore_job(it)
     state = Path(job.state)
-    kept = read_state(state, Exploration) if it.request.resume else None
+    kept = read_exploration(state) if it.request.resume else None
     if kept is not None:
         it.voice.say(f"search: {len(kept.candidates)} maps were found before: {state}")
         return kept

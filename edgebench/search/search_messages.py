@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -171,11 +170,3 @@ class ChildFailure(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     fix: str = ""
     kind: Literal["", "usage", "store"] = ""
-
-
-def read_state(path: Path, kind: type[Exploration]) -> Exploration | None:
-    """What an earlier search kept; None where there is nothing, or nothing whole."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError):
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -12,11 +13,13 @@ import msgspec
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
+from edgebench.files.json_lines import read_answer
 from edgebench.files.number_bounds import Amount, Count, Number
 from edgebench.models.precision_map import PrecisionMap
 from edgebench.search.search_messages import Candidate, Exploration, UnitFacts, Verdict
 
 SEARCH_SCHEMA: Final = "edgebench.search/1"
+MAX_FILE_BYTES: Final = 1 << 26
 
 #: What the search says of a row: `safe` may be deployed; `held` holds its limits on the workload's items, but
 #: the interval does not show it; `missed` does not; `tuning` missed on tuning items already; `untested`: another
@@ -112,6 +115,12 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.verdicts and self.verdicts[0].limits:
             return self.verdicts[0].limits[0].metric
         return next((name for row in self.rows for name in row.quality), "quality")
+
+
+def read_search(path: Path) -> SearchReport:
+    """What `edgebench search` kept. Raises StoreError."""
+    fix = "`edgebench search` writes one beside its results: RESULTS.search.json"
+    return read_answer(path, SearchReport, SEARCH_SCHEMA, MAX_FILE_BYTES, fix)
 
 
 def quality_of(row: Row) -> dict[str, float]:

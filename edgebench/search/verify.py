@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgebench.planning.cells import DEFAULT_BACKEND
-from edgebench.search.child_main import answer_job
+from edgebench.search.children import answer_job
 from edgebench.search.explore import MAX_DRAWS
 from edgebench.search.item_cache import Kept, remembering
 from edgebench.search.judge import TUNING_DRAW

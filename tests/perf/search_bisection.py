@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebench.search.search_messages import Candidate, Exploration, read_state
+from edgebench.search.kept_search import read_exploration
+from edgebench.search.search_messages import Candidate, Exploration
 from edgebench.search.tradeoff import Choice
 
 
@@ -76,7 +77,7 @@ def told(found: Exploration) -> None:
 
 def main(paths: list[str]) -> None:
     for path in paths:
-        found = read_state(Path(path), Exploration)
+        found = read_exploration(Path(path))
         print(path if found is not None else f"{path}: no exploration")
         if found is not None:
             told(found)

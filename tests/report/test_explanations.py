@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from edgebench.errors import StoreError
-from edgebench.explain.explanation import Explanation
-from edgebench.explain.kept_explanation import read_explanation
+from edgebench.explain.explanation import Explanation, read_explanation
 from edgebench.report.build_report import build_report
 from edgebench.report.html_page import render
 from edgebench.store import iter_records

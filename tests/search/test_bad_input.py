@@ -11,9 +11,8 @@ from click.testing import CliRunner
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, ExitCode, StoreError, UsageError
 from edgebench.planning.precision_files import with_maps
-from edgebench.search.child_main import _kind
-from edgebench.search.children import _decoded
-from edgebench.search.journal import journal_at, write_file
+from edgebench.search.children import _decoded, _kind
+from edgebench.search.kept_search import journal_at, write_file
 from edgebench.search.search_messages import ChildFailure, Exploration
 
 

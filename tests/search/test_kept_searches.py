@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from edgebench.planning.precision_files import read_map
-from edgebench.search.kept_search import read_search
 from edgebench.search.search_picture import svg
+from edgebench.search.search_report import read_search
 from edgebench.search.search_text import lines_of
 from tests import kept_searches
 from tests.search.made_search import made_search

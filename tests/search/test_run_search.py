@@ -27,10 +27,8 @@ from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
 from edgebench.search.choosing import deployable, holds, measured_maps
-from edgebench.search.kept_search import read_search
 from edgebench.search.model_family import Prospect, dominated
-from edgebench.search.requirements import requirements_of, resolved
-from edgebench.search.reward import parse_reward
+from edgebench.search.requirements import parse_reward, requirements_of, resolved
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -40,7 +38,7 @@ from edgebench.search.search_messages import (
     Verdict,
     Verification,
 )
-from edgebench.search.search_report import SearchReport
+from edgebench.search.search_report import SearchReport, read_search
 from edgebench.search.search_text import lines_of, render_family
 from edgebench.text.plain_text import plain
 from tests.records import quality, record

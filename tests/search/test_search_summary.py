@@ -19,10 +19,10 @@ from edgebench.report import pictures, report_markdown
 from edgebench.report.build_report import build_report
 from edgebench.report.html_page import render
 from edgebench.report.report_model import Report
-from edgebench.search.kept_search import keep_search, read_search
+from edgebench.search.kept_search import keep_search
 from edgebench.search.search_messages import Demand, Verification
 from edgebench.search.search_picture import NARROW, WIDE, page_pictures, svg, unit_words
-from edgebench.search.search_report import SearchReport, float_groups, map_of
+from edgebench.search.search_report import SearchReport, float_groups, map_of, read_search
 from edgebench.search.search_summary import summary_of
 from edgebench.search.search_text import (
     decision,
