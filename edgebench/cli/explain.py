@@ -13,6 +13,7 @@ from edgebench.cli.shared.options import (
     folders_option,
     format_option,
     model_input_options,
+    refuse_beside,
     seed_option,
     sets_option,
     timeout_option,
@@ -77,7 +78,8 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 @timeout_option
 @seed_option("turns")
 @format_option(("text", "json"), "explanation")
-def command(**params: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, **params: Any) -> None:
     """Explain where the time of a deployment goes, operator by operator.
 
     A WORKLOAD or --model is profiled in fresh processes, in turns with the deployment it is compared with. The
@@ -91,6 +93,8 @@ def command(**params: Any) -> None:
     """
     from edgebench.files.json_lines import write_json
 
+    if str(params["what"]).endswith(KEPT) and not params["numeric"]:
+        refuse_beside(context, "an explanation that was kept", {"what", "form", "top"})
     found = _explain(params)
     if params["form"] == "json":
         write_json(found, sys.stdout)

@@ -15,6 +15,7 @@ from edgebench.cli.shared.options import (
     format_option,
     memory_limit_option,
     out_option,
+    refuse_beside,
     seed_option,
     sets_option,
     shapes_option,
@@ -112,7 +113,8 @@ KEPT = ".json"  # a search that was kept
 @out_option("Folder for result files and maps.")
 @click.option("--resume", is_flag=True, help="Continue the same search where it was interrupted.")
 @format_option(("table", "json", "svg"))
-def command(**params: Any) -> int:
+@click.pass_context
+def command(context: click.Context, /, **params: Any) -> int:
     """Find which parts of a model can run in int8 and still keep its quality.
 
     A map says which groups of operators run in int8 and which in fp32. The search times the operators in both
@@ -136,6 +138,7 @@ def command(**params: Any) -> int:
     started_s = time.monotonic()
     form, models = params.pop("form"), params.pop("models")
     if len(params["names"]) == 1 and params["names"][0].endswith(KEPT):
+        refuse_beside(context, "a search that was kept", {"names", "form"})
         return _kept(Path(params["names"][0]), form)
     params = {**DEFAULTS, **params}
     asked = ["edgebench", *sys.argv[1:]]

@@ -23,6 +23,7 @@ from edgebench.search.item_cache import remembering
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import REFUSED_DAMAGE, Candidate, ExploreJob
 from edgebench.search.tradeoff import Choice, Tradeoff
+from edgebench.words.search_words import refused_maps
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -166,6 +167,9 @@ class Judge:
     sessions: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of the models, by their precision
     shares: dict[str, float] = field(default_factory=dict)  # of fp32's time
+    refusals: list[str] = field(
+        default_factory=list
+    )  # why the runtime opens no neighbour, one each
 
     def candidate(self, draft: Draft) -> Candidate:
         it = self.it
@@ -280,6 +284,8 @@ class Judge:
                 if holds(each) and (each.spare is not None or each.damage <= most):
                     best = each
                     break
+        if self.refusals:
+            self.it.notes.append(refused_maps(self.refusals))
         return sorted([*found, *added], key=_time)
 
     def _next_to(self, best: Candidate, known: Collection[str]) -> list[Draft]:
@@ -310,7 +316,8 @@ class Judge:
             except Exception as error:
                 if tells_of_no_memory(error):
                     raise
-                continue  # the runtime refuses it
+                self.refusals.append(f"{type(error).__name__}: {error}")
+                continue
             tried[wanted] = draft
         times = self._times({each: self.sessions[each] for each in (name, *tried)}, 1.0)
         faster = [each for each in tried if times[each] < FASTER * times[name]]

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgebench.analysis.table import build_table
 from edgebench.api.run_request import Voice
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.time_budget import Budget
@@ -156,11 +155,10 @@ def _offers(names: Sequence[str], found: Sequence[Found], required: Requirements
     against each other by one metric: the first with a limit."""
     demands = required.demands
     told = [
-        (name, row, metric, row.standing in ("base", "safe") and row.id not in costly)
+        (name, row, metric, row.standing in ("base", "safe") and not row.missed_costs)
         for name, each in zip(names, found, strict=True)
         if each.report is not None
         for metric in [demands[0].metric if demands else each.report.metric]
-        for costly in [_beyond_cost(each, required)]
         for row in each.report.rows
         if row.p50_ns is not None and metric in row.quality
     ]
@@ -175,14 +173,6 @@ def _offers(names: Sequence[str], found: Sequence[Found], required: Requirements
         for (name, row, metric, offered), cost in zip(told, costs, strict=True)
     ]
     return sorted(offers, key=lambda offer: offer.row.p50_ns or 0.0)
-
-
-def _beyond_cost(found: Found, required: Requirements) -> set[str]:
-    """Ids of the rows that miss a limit of cost: fp32 may be one of them."""
-    if found.outcome is None or not required.costs:
-        return set()
-    rows = build_table(found.outcome.records).rows
-    return {row.id for row, met in zip(rows, required.met_by(rows), strict=True) if not met}
 
 
 def _best(offers: Sequence[Offer], request: SearchRequest) -> Offer | None:

@@ -32,11 +32,14 @@ class Requirements:
     demands: list[Demand]
     costs: list[Limit]
 
-    def met_by(self, rows: Sequence[Row]) -> list[bool]:
-        """Which rows meet the limits of cost; an unknown value meets none."""
+    def missed_by(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """Row id -> the limits of cost that the row misses; an unknown value meets none."""
         frame = RowFrame(rows)
-        meets = [check(frame, limit).meets.tolist() for limit in self.costs]
-        return [all(each) for each in zip(*meets, strict=True)] if meets else [True] * len(rows)
+        meets = [(limit.text, check(frame, limit).meets.tolist()) for limit in self.costs]
+        return {
+            row.id: [text for text, met in meets if not met[place]]
+            for place, row in enumerate(rows)
+        }
 
 
 def requirements_of(workload: Workload, texts: Sequence[str]) -> Requirements:

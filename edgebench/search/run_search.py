@@ -65,6 +65,7 @@ from edgebench.search.search_messages import (
     VerifyJob,
 )
 from edgebench.search.search_report import (
+    Known,
     SearchReport,
     float_groups,
     map_of,
@@ -427,7 +428,8 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     rows = [r for r in build_table(outcome.records).rows if r.workload == it.workload.name]
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
-    fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
+    missed = it.required.missed_by(rows)
+    fitting = [row for row in rows if not missed[row.id]]
     able = deployable(fitting, candidates, exploration.fp32_quick_ms)
     if _asked_settings(it) != _settings(it.cell) or len(it.request.options.backends) > 1:
         able = by_latency(able)
@@ -447,7 +449,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
         subject=_subject(it.request.options, it.workload),
         task=it.request.options.task,
         settings=_settings(it.cell),
-        rows=search_rows(rows, candidates, standings, files, groups, rewards),
+        rows=search_rows(rows, Known(candidates, standings, files, groups, rewards, missed)),
         maximize=None if reward is None else reward.text,
         chosen=None if chosen is None else chosen.id,
         verdicts=verdicts,

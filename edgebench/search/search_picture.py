@@ -257,9 +257,7 @@ def _way(look: Look, front: Sequence[_Point]) -> str:
 
 def _ends(row: SearchRow, rows: Sequence[SearchRow]) -> list[float]:
     """The ends of the 95 % interval of a row's time beside that of fp32, in nanoseconds; [] where there is none."""
-    like = (row.backend, row.settings)
-    bases = (b for b in rows if b.standing == "base" and (b.backend, b.settings) == like)
-    base = next((each.p50_ns for each in bases), None)
+    base = next((each.p50_ns for each in rows if row.has_fp32(each)), None)
     if base is None or not row.speedup_low or not row.speedup_high or row.standing == "base":
         return []
     return [base / row.speedup_high, base / row.speedup_low]

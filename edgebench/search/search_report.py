@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -50,16 +51,21 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     front: bool
     standing: Standing
+    missed_costs: list[str] = []  # limits of what it costs, as they were asked for
     reward: Number | None = None  # where one was to be maximized
     status: str
     reason: str = ""
-    settings: list[
-        str
-    ] = []  # of the axes that the search was asked for several values of: "threads=2"
+    #: Of the axes that the search was asked for several values of: "threads=2".
+    settings: list[str] = []
 
     @property
     def label(self) -> str:
         return " ".join([str(self.precision), *self.settings])
+
+    def has_fp32(self, other: SearchRow) -> bool:
+        """Whether the other row is fp32 with the same backend and settings: what its speed stands beside."""
+        same = (other.backend, other.settings) == (self.backend, self.settings)
+        return same and other.standing == "base"
 
 
 class FloatGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +111,11 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
         return next((row for row in self.rows if row.id == self.chosen), None)
 
     @property
+    def measured_fp32(self) -> list[SearchRow]:
+        """One for each backend and settings, the fastest first."""
+        return [row for row in self.rows if row.standing == "base" and row.p50_ns is not None]
+
+    @property
     def explained_map(self) -> PrecisionMap | None:
         found = map_of(self.exploration.candidates, self.explained)
         return None if found is None else found.map
@@ -131,23 +142,22 @@ def quality_of(row: Row) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def search_rows(
-    rows: Sequence[Row],
-    candidates: Mapping[Scalar, Candidate],
-    standings: Mapping[str, Standing],
-    files: Mapping[Scalar, str],
-    groups: Collection[str],
-    rewards: Mapping[str, float],
-) -> list[SearchRow]:
+@dataclass(frozen=True)
+class Known:
+    """What a search knows of measured rows, by their precision or by their id."""
+
+    candidates: Mapping[Scalar, Candidate]
+    standings: Mapping[str, Standing]
+    files: Mapping[Scalar, str]
+    groups: Collection[str]  # of the network
+    rewards: Mapping[str, float]
+    missed: Mapping[str, list[str]]
+
+
+def search_rows(rows: Sequence[Row], known: Known) -> list[SearchRow]:
     """The rows of a table as the search tells of them, the fastest first."""
-    several = _several(rows)
-    found = [
-        msgspec.structs.replace(
-            _row(row, candidates.get(row.variant["precision"]), standings, files, groups, rewards),
-            settings=[f"{axis}={value_text(row.variant[axis])}" for axis in several],
-        )
-        for row in rows
-    ]
+    axes = _several(rows)
+    found = [_row(row, known, axes) for row in rows]
     return sorted(found, key=lambda row: row.p50_ns if row.p50_ns is not None else float("inf"))
 
 
@@ -157,26 +167,19 @@ def _several(rows: Sequence[Row]) -> list[str]:
     return [axis for axis, values in axes.items() if axis != "precision" and len(values) > 1]
 
 
-def _row(
-    row: Row,
-    candidate: Candidate | None,
-    standings: Mapping[str, Standing],
-    files: Mapping[Scalar, str],
-    groups: Collection[str],
-    rewards: Mapping[str, float],
-) -> SearchRow:
+def _row(row: Row, known: Known, axes: Sequence[str]) -> SearchRow:
     precision, baseline = row.variant["precision"], row.baseline
-    told = row.reasons[0].message if row.reasons else ""
-    reward = rewards.get(row.id)
+    candidate = known.candidates.get(precision)
+    reward = known.rewards.get(row.id)
     return SearchRow(
         id=row.id,
         backend=row.backend,
         precision=precision,
-        map_file=files.get(precision),
+        map_file=known.files.get(precision),
         int8_parts=None if candidate is None else candidate.int8_parts,
-        groups=len(groups) if candidate is not None else None,
+        groups=len(known.groups) if candidate is not None else None,
         int8_groups=None if candidate is None else candidate.int8_groups,
-        split={} if candidate is None else _split(candidate.map, groups),
+        split={} if candidate is None else _split(candidate.map, known.groups),
         p50_ns=row.latency_ns.p50,
         speedup=None if baseline is None else baseline.speedup,
         speedup_low=None if baseline is None else baseline.speedup_low,
@@ -188,10 +191,12 @@ def _row(
         predicted_ms=None if candidate is None else candidate.predicted_ms,
         origin="" if candidate is None else candidate.origin,
         front=bool(row.pareto),
-        standing=standings.get(row.id, "untested"),
+        standing=known.standings.get(row.id, "untested"),
+        missed_costs=known.missed.get(row.id, []),
         reward=reward if reward is not None and math.isfinite(reward) else None,
         status=row.status,
-        reason=told,
+        reason=row.reasons[0].message if row.reasons else "",
+        settings=[f"{axis}={value_text(row.variant[axis])}" for axis in axes],
     )
 
 

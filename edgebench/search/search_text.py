@@ -41,8 +41,9 @@ def decision(report: SearchReport) -> str:
     """What to deploy, and how fast it is."""
     chosen = report.deployment
     if chosen is None:
-        return f"deploy fp32: {_why_not(report)}"
-    gain = f"{chosen.speedup:.2f}x as fast as fp32" if chosen.speedup else "faster than fp32"
+        return f"{_fallback(report)}: {_why_not(report)}"
+    other = _fp32_name(report, chosen)
+    gain = f"{chosen.speedup:.2f}x as fast as {other}" if chosen.speedup else f"faster than {other}"
     if chosen.speedup_low is not None and chosen.speedup_high is not None:
         gain += f" ({chosen.speedup_low:.2f}-{chosen.speedup_high:.2f}x)"
     else:
@@ -53,11 +54,28 @@ def decision(report: SearchReport) -> str:
     return f"deploy {chosen.backend} {chosen.label}: {gain}{parts}"
 
 
+def _fallback(report: SearchReport) -> str:
+    """What is left where nothing replaces fp32: the fastest fp32 within the limits of cost, or nothing."""
+    bases = report.measured_fp32
+    within = next((row for row in bases if not row.missed_costs), None)
+    if bases and within is None:
+        return f"deploy nothing, as fp32 itself misses {', '.join(bases[0].missed_costs)}"
+    return f"deploy {'fp32' if within is None else _fp32_name(report, within)}"
+
+
+def _fp32_name(report: SearchReport, row: SearchRow) -> str:
+    """The fp32 of a row's backend and settings, named where several were measured."""
+    own = ["fp32", *row.settings]
+    return " ".join([row.backend, *own]) if len(report.measured_fp32) > 1 else "fp32"
+
+
 def doubts(report: SearchReport) -> Iterator[str]:
     """What weakens the decision."""
     chosen = report.deployment
     if chosen is not None and chosen.speedup_low is None:
         yield "(?) one process each was measured, so the speed has no interval: give more --budget"
+    if chosen is not None:
+        yield from _faster_fp32(report, chosen)
     held = next(
         (row for row in report.rows if row.standing == "held" and _is_faster(row, chosen)), None
     )
@@ -66,6 +84,17 @@ def doubts(report: SearchReport) -> Iterator[str]:
     gain = f"{held.speedup:.2f}x" if held.speedup else "faster"
     yield (
         f"faster, and not shown to be safe: {held.backend} {held.label}, {gain}; more test items could show it"
+    )
+
+
+def _faster_fp32(report: SearchReport, chosen: SearchRow) -> Iterator[str]:
+    """The choice stands beside the fp32 of its own backend and settings: another's may be as fast as the choice."""
+    fastest = next((row for row in report.measured_fp32 if not row.missed_costs), None)
+    if fastest is None or (fastest.p50_ns or 0.0) >= (chosen.p50_ns or math.inf):
+        return
+    yield (
+        f"faster than the choice: {fastest.backend} {fastest.label}, {format_ns(fastest.p50_ns or 0.0)}; the choice "
+        f"is held against {_fp32_name(report, chosen)} alone"
     )
 
 
@@ -83,7 +112,7 @@ def _why_not(report: SearchReport) -> str:
     """Why nothing is offered."""
     measured = [row for row in report.rows if row.standing != "base" and row.p50_ns is not None]
     faster = [row for row in measured if (row.speedup or 0) > 1]
-    if not any(row.standing == "base" and row.p50_ns is not None for row in report.rows):
+    if not report.measured_fp32:
         return "the budget left no time to measure fp32, so nothing is compared; give more --budget"
     if not measured:
         return "no other precision could be measured"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 #: Standing of a row -> the word in tables and pictures.
@@ -34,6 +34,13 @@ def few_items(metric: str, items: int, confidence: float, unseen: float, spare: 
         f"{items} test items are few for {metric}: even where no answer changes, a change of {unseen:.3g} is plausible at a "
         f"confidence of {confidence:g}, and fp32 leaves {spare:.3g}"
     )
+
+
+def refused_maps(reasons: Sequence[str]) -> str:
+    """What was left out beside the fastest map, with the first reason."""
+    count = f"{len(reasons)} map{'s' * (len(reasons) != 1)}"
+    first = " ".join(reasons[0].split())[:200]
+    return f"{count} next to the fastest could not be timed, as the runtime refuses them: {first}"
 
 
 _ALWAYS_TOLD: Final = ("int8", "fp32")

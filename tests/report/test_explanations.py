@@ -6,8 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from edgebench.errors import StoreError
+from edgebench.cli import cli
+from edgebench.errors import ExitCode, StoreError, UsageError
 from edgebench.explain.explanation import Explanation, read_explanation
 from edgebench.report.build_report import build_report
 from edgebench.report.html_page import render
@@ -57,6 +59,17 @@ def test_file_that_is_no_explanation_is_refused(tmp_path: Path, content: str, wo
         read_explanation(path)
     assert words in raised.value.message
     assert "\n" not in raised.value.message
+
+
+def test_a_kept_explanation_takes_no_option_of_an_explanation() -> None:
+    for further in (["--backend", "ort"], ["--against", "none"]):
+        done = CliRunner().invoke(cli, ["explain", str(KEPT), *further])
+        assert isinstance(done.exception, UsageError)
+        assert (
+            done.exception.message == f"{further[0]} does not apply to an explanation that was kept"
+        )
+        assert done.stdout == ""
+    assert CliRunner().invoke(cli, ["explain", str(KEPT), "--top", "1"]).exit_code == ExitCode.OK
 
 
 def test_impossible_figures_are_refused(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ class Unlabelled(Known):
 def judge(kind: type[Known] = Known) -> Known:
     units = SimpleNamespace(dynamic=(), in_blocks=(), groups=(), units=())
     it: Any = SimpleNamespace(
-        past=lambda share: False, say=lambda step: None, source=SimpleNamespace(units=units)
+        past=lambda share: False,
+        say=lambda step: None,
+        source=SimpleNamespace(units=units),
+        notes=[],
     )
     same = dict.fromkeys(SAVED, 1.0)
     tradeoff = Tradeoff(same, same, same, dict.fromkeys(SAVED, 0.0))
@@ -83,6 +86,18 @@ def test_a_group_that_the_model_of_costs_cannot_tell_is_found_by_measuring() -> 
     assert found[0].origin == "next to the fastest"
     assert len(made.tried) == len(set(made.tried))  # none twice
     assert len(made.sessions) == 2  # those that are slower are let go
+
+
+def test_neighbours_that_the_runtime_refuses_are_told() -> None:
+    made = judge()
+    made.refined([msgspec.structs.replace(started(made), spare=0.02)])
+    assert made.it.notes == []  # the map of `c` alone is next to none that was tried
+    made.refined(
+        [msgspec.structs.replace(made.candidate(Draft(frozenset("bc"), "cut")), quick_ms=7.0)]
+    )
+    assert made.it.notes == [
+        "1 map next to the fastest could not be timed, as the runtime refuses them: RuntimeError: no kernel"
+    ]
 
 
 def test_a_faster_neighbour_that_misses_its_limit_is_kept_and_not_followed(

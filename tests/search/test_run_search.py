@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from edgebench.analysis.table import build_table
 from edgebench.api import progress_output, run_request
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
@@ -388,23 +387,19 @@ def test_models_are_held_against_each_other_by_the_metric_of_the_first_limit() -
     assert {offer.metric for offer in offers} == {"accuracy"}
 
 
-def test_fp32_that_misses_a_limit_of_cost_is_not_offered() -> None:
-    report = made_search(chosen=False)
-    records = [record({"precision": "fp32"}, workload="file-typing", p50=6e6)]
-    [measured] = build_table(records).rows
-    rows = [
-        msgspec.structs.replace(row, id=measured.id) if row.standing == "base" else row
-        for row in report.rows
-    ]
-    found = run_search.Found(
-        msgspec.structs.replace(report, rows=rows), run_request.Outcome(records, None)
-    )
+def test_fp32_that_misses_a_limit_of_cost_is_not_offered(searching: Searching) -> None:
+    made = Made(exploration(FAST), [verdict(FAST.map.precision, shown=False)])
     chosen = {}
     for limit in ("latency.p50<=9ms", "latency.p50<=5ms"):
+        report, _ = searching(made, require=("accuracy>=0.8", limit))
+        assert report is not None
+        found = run_search.Found(report, None)
         required = requirements_of(WORKLOAD, ["accuracy>=0.8", limit])
         offers = model_family._offers(["a.onnx"], [found], required)
         chosen[limit] = [offer.row.precision for offer in offers if offer.offered]
     assert chosen == {"latency.p50<=9ms": ["fp32"], "latency.p50<=5ms": []}
+    assert report is not None
+    assert lines_of(report, 200)[1].startswith(f"deploy nothing, as fp32 itself misses {limit}: ")
     out = io.StringIO()
     render_family(model_family.Family(["a.onnx"], [found], {}, offers, None), out)
     assert "deploy none: no deployment of any model was shown to hold every limit" in out.getvalue()

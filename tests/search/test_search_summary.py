@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgebench.cli import cli
-from edgebench.errors import ExitCode, StoreError
+from edgebench.errors import ExitCode, StoreError, UsageError
 from edgebench.record import Record
 from edgebench.report import pictures, report_markdown
 from edgebench.report.build_report import build_report
@@ -95,6 +95,44 @@ def test_command_prints_a_kept_search_and_draws_it(tmp_path: Path) -> None:
     assert drawn.stdout == (tmp_path / "yes.search.svg").read_text()
     missing = CliRunner().invoke(cli, ["search", str(tmp_path / "missing.json")])
     assert isinstance(missing.exception, StoreError)
+
+
+@pytest.mark.parametrize(
+    "further", [["--budget", "9s"], ["--require", "accuracy>=0.9"], ["--resume"]]
+)
+def test_a_kept_search_takes_no_option_of_a_search(tmp_path: Path, further: list[str]) -> None:
+    keep_search(made_search(), tmp_path / "x.jsonl")
+    done = CliRunner().invoke(cli, ["search", str(tmp_path / "x.search.json"), *further])
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_code == ExitCode.USAGE
+    assert done.exception.message == f"{further[0]} does not apply to a search that was kept"
+    assert done.stdout == ""
+
+
+def test_fp32_that_misses_a_limit_of_cost_is_no_advice() -> None:
+    report = made_search(chosen=False)
+    rows = [
+        msgspec.structs.replace(
+            row, missed_costs=["latency.p50<=5ms"] if row.standing == "base" else []
+        )
+        for row in report.rows
+    ]
+    told = decision(msgspec.structs.replace(report, rows=rows))
+    assert told.startswith("deploy nothing, as fp32 itself misses latency.p50<=5ms: ")
+    assert decision(report).startswith("deploy fp32: ")
+
+
+def test_of_several_backends_the_speed_says_which_fp32_it_stands_beside() -> None:
+    report = made_search()
+    assert "as fast as fp32 (" in decision(report)
+    slow = row("fp32", 2.5, 0.84, id="openvino fp32", backend="openvino", standing="base")
+    told = msgspec.structs.replace(report, rows=[slow, *report.rows])
+    assert "as fast as ort fp32 (" in decision(told)
+    assert list(doubts(told)) == [
+        "faster than the choice: openvino fp32, 2.50 ms; the choice is held against ort fp32 alone"
+    ]
+    nothing = msgspec.structs.replace(made_search(chosen=False), rows=told.rows)
+    assert decision(nothing).startswith("deploy openvino fp32: ")
 
 
 def test_verdict_without_intervals_passes_between_processes() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from edgebench.errors import UsageError
 from edgebench.planning.run_parameters import RUN_OPTIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -203,6 +205,15 @@ devices_option = run_option(
     metavar="FILE",
     help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
 )
+
+
+def refuse_beside(context: click.Context, what: str, taken: Collection[str]) -> None:
+    """Raises UsageError for an option on the command line that `what` was given does not take."""
+    for option in context.command.params:
+        name = option.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if typed and name not in taken:
+            raise UsageError(f"{option.opts[0]} does not apply to {what}", "leave it out")
 
 
 # --- verdicts
