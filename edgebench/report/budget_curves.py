@@ -10,7 +10,7 @@ from edgebench.analysis.competition import group_of
 from edgebench.analysis.per_row.row_labels import setting
 from edgebench.analysis.table_types import Row
 from edgebench.planning.settings import MEMORY_BUDGET
-from edgebench.report.html_escape import esc, table_html
+from edgebench.report.html_escape import esc, section_html, table_html
 from edgebench.report.report_model import BudgetCurve, BudgetPoint, Report
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, parse_bytes
@@ -71,19 +71,10 @@ def _point(row: Row) -> BudgetPoint:
     )
 
 
-def links(report: Report) -> str:
-    """The link to this section, for the table of contents."""
-    return '<a href="#budgets">Speed against memory</a>' if report.budget_curves else ""
-
-
 def section(report: Report) -> str:
-    if not report.budget_curves:
-        return ""
     curves = "".join(_figure(number, curve) for number, curve in enumerate(report.budget_curves))
-    return (
-        '<details class="section" id="budgets" data-wide><summary><h2>Speed against memory</h2> '
-        f'<span class="gist">{len(report.budget_curves)} deployments</span></summary>{curves}</details>'
-    )
+    gist = f"{len(report.budget_curves)} deployments"
+    return section_html("budgets", "Speed against memory", gist, curves)
 
 
 def _figure(number: int, curve: BudgetCurve) -> str:

@@ -76,25 +76,26 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
     specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in X_FIELDS for y in Y_FIELDS}
-    for chart in (
-        ecdf,
-        histogram,
-        series,
-        memory,
-        energy,
-        roofline,
-        scaling,
-        cost_fit,
-        rates,
-        budgets,
-    ):
-        specs[chart.__name__] = chart()
-    return specs
+    charts = (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit, rates, budgets)
+    return specs | {chart.__name__: chart() for chart in charts}
 
 
 def _chart(description: str, **parts: Any) -> Spec:
     size = {"width": slot("width"), "height": slot("height")}
     return {"$schema": SCHEMA, "description": description, **size, **parts}
+
+
+def _mark(kind: str, **look: Any) -> Spec:
+    return {"type": kind, **look}
+
+
+def _layer(
+    data: str, mark: Spec, *, name: str = "", transform: Sequence[Spec] = (), **encoding: Any
+) -> Spec:
+    """A layer of the chart over the data of that name; the page finds a layer by its own `name`."""
+    named: Spec = {"name": name} if name else {}
+    steps: Spec = {"transform": [*transform]} if transform else {}
+    return {**named, "data": {"name": data}, **steps, "mark": mark, "encoding": encoding}
 
 
 def _number(field: str, **more: Any) -> Spec:
@@ -107,6 +108,19 @@ def _name(field: str, **more: Any) -> Spec:
 
 def _only(field: str, *values: str) -> list[Spec]:
     return [{"filter": {"field": field, "oneOf": list(values)}}]
+
+
+def _is(field: str) -> Spec:
+    return {"field": field, "equal": True}
+
+
+def _known(field: str) -> Spec:
+    return {"filter": {"field": field, "valid": True}}
+
+
+_ORDER = {"field": "order", "type": "quantitative"}
+_RANKED = ("yes", "no", "undecided")  # fronts of rows that compete
+_LEGEND: Spec = {"columns": slot("legend_columns")}
 
 
 class _Axes(NamedTuple):
@@ -124,13 +138,11 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     up, y_low, y_high = Y_FIELDS[y]
     axes = _axes(at, up)
     points = _ranked(axes)
-    spans = [_span(at, up, x_low, x_high, "x", axes.x, axes.y, axes.color)]
+    spans = [_span(axes, "x", x_low, x_high)]
     if y_low:
-        spans.append(_span(at, up, y_low, y_high, "y", axes.x, axes.y, axes.color))
+        spans.append(_span(axes, "y", y_low, y_high))
     floors = _floors(axes.y) if y == "quality" else []
-    words = (
-        _placed() if interactive else [_words(side, axes.x, axes.y) for side in ("left", "right")]
-    )
+    words = _placed() if interactive else [_words(side, axes) for side in ("left", "right")]
     spec = _chart(
         "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
         "best known values. The table below holds every number.",
@@ -144,7 +156,8 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
 
 
 def _axes(at: str, up: str) -> _Axes:
-    legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
+    legend = {**_LEGEND, "symbolOpacity": 1}
+    grey = {"symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")}
     return _Axes(
         x=_number(at, title=slot("x_title"), scale=slot("x_scale")),
         y=_number(up, title=slot("y_title"), scale=slot("y_scale")),
@@ -158,219 +171,155 @@ def _axes(at: str, up: str) -> _Axes:
             "precision",
             title="precision",
             scale={"domain": slot("shape_domain"), "range": SHAPES},
-            legend={
-                **legend,
-                "values": slot("shape_shown"),
-                "symbolFillColor": slot("soft"),
-                "symbolStrokeColor": slot("soft"),
-            },
+            legend={**legend, "values": slot("shape_shown"), **grey},
         ),
     )
 
 
 def _ranked(axes: _Axes) -> Spec:
-    return {
-        "name": "ranked",
-        "data": {"name": "points"},
-        "transform": _only("front", "yes", "no", "undecided"),
-        "mark": {
-            "type": "point",
-            "filled": True,
-            "size": 130,
-            "strokeWidth": 1.5,
-            "cursor": "pointer",
-        },
-        "encoding": {
-            "x": axes.x,
-            "y": axes.y,
-            "color": axes.color,
-            "shape": axes.shape,
-            "opacity": {
-                "condition": {"test": {"field": "on_front", "equal": True}, "value": 1},
-                "value": 0.4,
-            },
-        },
-    }
+    """The points of rows that compete, those off the front pale."""
+    opacity = {"condition": {"test": _is("on_front"), "value": 1}, "value": 0.4}
+    return _layer(
+        "points",
+        _mark("point", filled=True, size=130, strokeWidth=1.5, cursor="pointer"),
+        name="ranked",
+        transform=_only("front", *_RANKED),
+        x=axes.x, y=axes.y, color=axes.color, shape=axes.shape, opacity=opacity,
+    )  # fmt: skip
 
 
 def _struck(axes: _Axes) -> Spec:
-    return {
-        "name": "struck",
-        "data": {"name": "points"},
-        "transform": _only("front", "struck"),
-        "mark": {"type": "point", "filled": False, "size": 110, "strokeWidth": 1.8, "cursor": "pointer",
-                 "strokeJoin": "round", "opacity": 1, "fill": "transparent",
-                 "tooltip": {"content": "data"}},  # else a layer without a selection feels no pointer
-        "encoding": {"x": axes.x, "y": axes.y, "color": axes.color, "shape": axes.shape},
-    }  # fmt: skip
+    return _layer(
+        "points",
+        _mark(
+            "point", filled=False, size=110, strokeWidth=1.8, cursor="pointer", strokeJoin="round", opacity=1,
+            fill="transparent", tooltip={"content": "data"},  # else a layer without a selection feels no pointer
+        ),
+        name="struck",
+        transform=_only("front", "struck"),
+        x=axes.x, y=axes.y, color=axes.color, shape=axes.shape,
+    )  # fmt: skip
 
 
 def _front_lines(axes: _Axes) -> Spec:
-    return {
-        "data": {"name": "lines"},
-        "mark": {"type": "line", "strokeWidth": 1.5, "strokeDash": [5, 4], "color": slot("soft"),
-                 "opacity": 0.9},
-        "encoding": {
-            "x": {**axes.x, "field": "x"},
-            "y": {**axes.y, "field": "y"},
-            "detail": {"field": "device"},
-            "order": {"field": "order", "type": "quantitative"},
-        },
-    }  # fmt: skip
+    return _layer(
+        "lines",
+        _mark("line", strokeWidth=1.5, strokeDash=[5, 4], color=slot("soft"), opacity=0.9),
+        x={**axes.x, "field": "x"},
+        y={**axes.y, "field": "y"},
+        detail={"field": "device"},
+        order=_ORDER,
+    )
 
 
 def _focus_ring(axes: _Axes) -> Spec:
     """Around the row that the page's table points at."""
-    return {
-        "name": "focus",
-        "data": {"name": "points"},
-        "transform": [{"filter": "datum.row === focus"}],
-        "mark": {"type": "point", "shape": "circle", "filled": False, "size": 460,
-                 "strokeWidth": 2.5, "color": slot("accent")},
-        "encoding": {"x": axes.x, "y": axes.y},
-    }  # fmt: skip
+    ring = _mark(
+        "point", shape="circle", filled=False, size=460, strokeWidth=2.5, color=slot("accent")
+    )
+    at = [{"filter": "datum.row === focus"}]
+    return _layer("points", ring, name="focus", transform=at, x=axes.x, y=axes.y)
 
 
 def _floors(y_axis: Spec) -> list[Spec]:
     """The limits of the quality that is drawn, as lines with their names."""
     y = {**y_axis, "field": "bound"}
+    line = _mark("rule", strokeWidth=1.5, color=slot("bad"), opacity=0.75)
+    words = _mark(
+        "text", align="right", baseline="bottom", dx=-3, dy=-3, fontSize=11, color=slot("bad")
+    )
     return [
-        {
-            "name": "floors",
-            "data": {"name": "floors"},
-            "mark": {"type": "rule", "strokeWidth": 1.5, "color": slot("bad"), "opacity": 0.75},
-            "encoding": {"y": y},
-        },
-        {
-            "name": "floor_names",
-            "data": {"name": "floors"},
-            "mark": {"type": "text", "align": "right", "baseline": "bottom", "dx": -3, "dy": -3,
-                     "fontSize": 11, "color": slot("bad")},
-            "encoding": {"y": y, "x": {"value": "width"}, "text": {"field": "words"}},
-        },
+        _layer("floors", line, name="floors", y=y),
+        _layer("floors", words, name="floor_names", y=y, x={"value": "width"}, text={"field": "words"}),
     ]  # fmt: skip
 
 
 def _placed() -> list[Spec]:
     """Names of points and lines to them, where html/labels.js found room: in pixels, on no scale."""
-
-    def pixels(field: str) -> Spec:
-        return {"field": field, "type": "quantitative", "scale": None, "axis": None}
-
+    x, y = (_number(field, scale=None, axis=None) for field in ("x", "y"))
+    leader = _mark("rule", strokeWidth=1, color=slot("soft"), opacity=0.7)
+    halo = {"stroke": slot("paper"), "strokeWidth": 7, "strokeJoin": "round"}
+    weight = {"fontWeight": {"expr": "datum.pick ? 700 : 400"}}
+    names = (
+        (name, _mark("text", align="left", baseline="middle", **stroke, **weight))
+        for name, stroke in (("halos", halo), ("labels", {}))
+    )
     return [
-        {
-            "name": "leaders",
-            "data": {"name": "leaders"},
-            "mark": {"type": "rule", "strokeWidth": 1, "color": slot("soft"), "opacity": 0.7},
-            "encoding": {"x": pixels("x"), "y": pixels("y"), "x2": {"field": "x2"},
-                         "y2": {"field": "y2"}},
-        },
-        *(
-            {
-                "name": name,
-                "data": {"name": "labels"},
-                "mark": {"type": "text", "align": "left", "baseline": "middle", **stroke,
-                         "fontWeight": {"expr": "datum.pick ? 700 : 400"}},
-                "encoding": {"x": pixels("x"), "y": pixels("y"), "text": {"field": "words"}},
-            }
-            for name, stroke in (
-                ("halos", {"stroke": slot("paper"), "strokeWidth": 7, "strokeJoin": "round"}),
-                ("labels", {}),
-            )
-        ),
+        _layer("leaders", leader, name="leaders", x=x, y=y, x2={"field": "x2"}, y2={"field": "y2"}),
+        *(_layer("labels", mark, name=name, x=x, y=y, text={"field": "words"}) for name, mark in names),
     ]  # fmt: skip
 
 
-def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:
+def _words(side: str, axes: _Axes) -> Spec:
     """The names of the choices and of the front, on the side where there is room."""
-    return {
-        "data": {"name": "points"},
-        "transform": [
-            {"filter": {"field": "named", "equal": True}},
-            {"filter": {"field": "side", "equal": side}},
-        ],
-        "mark": {
-            "type": "text",
-            "align": "right" if side == "left" else "left",
-            "dx": -11 if side == "left" else 11,
-            "dy": -11,
-            "fontWeight": {"expr": "datum.pick ? 600 : 400"},
-            "limit": 240,
-        },
-        "encoding": {"x": x_axis, "y": y_axis, "text": {"field": "label"}},
-    }
+    return _layer(
+        "points",
+        _mark(
+            "text",
+            align="right" if side == "left" else "left",
+            dx=-11 if side == "left" else 11,
+            dy=-11,
+            fontWeight={"expr": "datum.pick ? 600 : 400"},
+            limit=240,
+        ),
+        transform=[{"filter": _is("named")}, {"filter": {"field": "side", "equal": side}}],
+        x=axes.x,
+        y=axes.y,
+        text={"field": "label"},
+    )
 
 
-def _span(
-    at: str, up: str, low: str, high: str, way: str, x_axis: Spec, y_axis: Spec, color: Spec
-) -> Spec:
+def _span(axes: _Axes, way: str, low: str, high: str) -> Spec:
     """The interval of each point along one axis."""
-    ends = {
-        "x": {"x": {**x_axis, "field": low}, "x2": {"field": high}, "y": y_axis},
-        "y": {"y": {**y_axis, "field": low}, "y2": {"field": high}, "x": x_axis},
+    ends: dict[str, Any] = {
+        "x": {"x": {**axes.x, "field": low}, "x2": {"field": high}, "y": axes.y},
+        "y": {"y": {**axes.y, "field": low}, "y2": {"field": high}, "x": axes.x},
     }[way]
-    return {
-        "data": {"name": "points"},
-        "transform": [
-            *_only("front", "yes", "no", "undecided"),
-            {"filter": {"field": low, "valid": True}},
-        ],
-        "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.55},
-        "encoding": {**ends, "color": color},
-    }
+    bar = _mark("rule", strokeWidth=1.5, opacity=0.55)
+    known = [*_only("front", *_RANKED), _known(low)]
+    return _layer("points", bar, transform=known, **ends, color=axes.color)
 
 
 def _by_label() -> Spec:
-    return _name(
-        "label",
-        title=None,
-        scale={"domain": slot("label_domain"), "range": slot("label_range")},
-        legend={"columns": slot("legend_columns")},
-    )
+    scale = {"domain": slot("label_domain"), "range": slot("label_range")}
+    return _name("label", title=None, scale=scale, legend=_LEGEND)
+
+
+def _dashes() -> Spec:
+    scale = {"domain": slot("label_domain"), "range": DASHES}
+    return _name("label", title=None, legend=_LEGEND, scale=scale)
 
 
 def ecdf() -> Spec:
     """Share of queries that took at most so long."""
-    marks = [{"share": 0.5, "name": "p50"}, {"share": 0.9, "name": "p90"},
-             {"share": 0.99, "name": "p99"}]  # fmt: skip
+    percentiles = {
+        "values": [
+            {"share": 0.5, "name": "p50"}, {"share": 0.9, "name": "p90"}, {"share": 0.99, "name": "p99"}
+        ]
+    }  # fmt: skip
     share = _number(
         "share", title="share of queries done", axis={"format": "%"}, scale={"domain": [0, 1]}
     )
+    rule = _mark("rule", strokeDash=[2, 4], color=slot("line"))
+    names = _mark(
+        "text", align="right", baseline="bottom", dy=-2, dx=-2, fontSize=10, color=slot("soft")
+    )
+    text = {"y": share, "x": {"value": "width"}, "text": {"field": "name"}}
     return _chart(
         "Cumulative distribution of the latency of the chosen rows.",
         layer=[
-            {
-                "data": {"values": marks},
-                "mark": {"type": "rule", "strokeDash": [2, 4], "color": slot("line")},
-                "encoding": {"y": share},
-            },
-            {
-                "data": {"name": "ecdf"},
-                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
-                "encoding": {
-                    "x": _number(
-                        "ms",
-                        title="latency (ms)",
-                        scale=slot("x_scale"),
-                    ),
-                    "y": share,
-                    "color": _by_label(),
-                    "strokeDash": _name(
-                        "label",
-                        title=None,
-                        legend={"columns": slot("legend_columns")},
-                        scale={"domain": slot("label_domain"), "range": DASHES},
-                    ),
-                },
-            },
-            {
-                "data": {"values": marks},
-                "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -2, "dx": -2,
-                         "fontSize": 10, "color": slot("soft")},
-                "encoding": {"y": share, "x": {"value": "width"}, "text": {"field": "name"}},
-            },
+            {"data": percentiles, "mark": rule, "encoding": {"y": share}},
+            _layer(
+                "ecdf",
+                _mark("line", interpolate="step-after", strokeWidth=2),
+                x=_number("ms", title="latency (ms)", scale=slot("x_scale")),
+                y=share,
+                color=_by_label(),
+                strokeDash=_dashes(),
+            ),
+            {"data": percentiles, "mark": names, "encoding": text},
         ],
-    )  # fmt: skip
+    )
 
 
 def histogram() -> Spec:
@@ -378,31 +327,22 @@ def histogram() -> Spec:
     panel = {
         "width": slot("width"),
         "height": 54,
-        "mark": {"type": "bar", "binSpacing": 0.5},
+        "mark": _mark("bar", binSpacing=0.5),
         "encoding": {
-            "x": _number(
-                "low_ms",
-                title="latency (ms)",
-                scale=slot("x_scale"),
-            ),
+            "x": _number("low_ms", title="latency (ms)", scale=slot("x_scale")),
             "x2": {"field": "high_ms"},
             "y": _number("share", title=None, axis=None, stack=None),
             "y2": {"datum": 0},
             "color": {**_by_label(), "legend": None},
         },
     }
+    header = {"labelOrient": "top", "labelAnchor": "start", "labelPadding": 2}
     return {
         "$schema": SCHEMA,
         "description": "Histogram of the latency of each chosen row.",
         "data": {"name": "bins"},
-        "facet": {
-            "row": _name(
-                "label",
-                title=None,
-                sort=None,  # as the data come: an order by names would compile to expressions of them
-                header={"labelOrient": "top", "labelAnchor": "start", "labelPadding": 2},
-            )
-        },
+        # Rows as the data come: an order by names would compile to expressions of them.
+        "facet": {"row": _name("label", title=None, sort=None, header=header)},
         "spacing": 10,
         "resolve": {"scale": {"y": "independent"}},
         "spec": panel,
@@ -412,116 +352,92 @@ def histogram() -> Spec:
 def series() -> Spec:
     """Latency over time: processes one after the other, warm-ups and disturbances marked."""
     seconds = _number("s", title="seconds, processes one after the other", scale={"nice": False})
+    start = {**seconds, "field": "start_s"}
     ms = _number("ms", title="latency (ms)", scale={"zero": False, "nice": True})
-    bands = {
-        "data": {"name": "bands"},
-        "mark": {"type": "rect", "opacity": 0.3},
-        "encoding": {
-            "x": {**seconds, "field": "start_s"},
-            "x2": {"field": "end_s"},
-            "color": _name(
-                "kind",
-                title=None,
-                scale={
-                    "domain": ["warm-up", "disturbed"],
-                    "range": [slot("struck"), slot("bad")],
-                },
-            ),
-        },
-    }
+    kinds = {"domain": ["warm-up", "disturbed"], "range": [slot("struck"), slot("bad")]}
+    accent = {"color": slot("accent")}
+    names = _mark("text", align="left", baseline="top", dx=2, color=slot("soft"), fontSize=11)
     return _chart(
         "Latency of one row over time, with warm-up and throttling marked.",
         resolve={"scale": {"color": "independent"}},
         layer=[
-            bands,
-            {
-                "data": {"name": "series"},
-                "mark": {"type": "point", "filled": True, "size": 9, "opacity": 0.65,
-                         "color": slot("accent")},
-                "encoding": {"x": seconds, "y": {**ms, "field": "largest"}},
-            },
-            {
-                "data": {"name": "series"},
-                "mark": {"type": "line", "strokeWidth": 1.6, "color": slot("accent")},
-                "encoding": {"x": seconds, "y": {**ms, "field": "median"},
-                             "detail": {"field": "process"}},
-            },
-            {
-                "data": {"name": "processes"},
-                "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 2,
-                         "color": slot("soft"), "fontSize": 11},
-                "encoding": {"x": {**seconds, "field": "start_s"}, "y": {"value": 0},
-                             "text": {"field": "name"}},
-            },
+            _layer(
+                "bands",
+                _mark("rect", opacity=0.3),
+                x=start,
+                x2={"field": "end_s"},
+                color=_name("kind", title=None, scale=kinds),
+            ),
+            _layer(
+                "series",
+                _mark("point", filled=True, size=9, opacity=0.65, **accent),
+                x=seconds,
+                y={**ms, "field": "largest"},
+            ),
+            _layer(
+                "series",
+                _mark("line", strokeWidth=1.6, **accent),
+                x=seconds,
+                y={**ms, "field": "median"},
+                detail={"field": "process"},
+            ),
+            _layer("processes", names, x=start, y={"value": 0}, text={"field": "name"}),
         ],
-    )  # fmt: skip
+    )
 
 
-_ROWS = {"title": None, "sort": None, "axis": {"labelLimit": slot("label_limit"), "domain": False, "ticks": False,
-                                               "titleAngle": 0}}  # fmt: skip
+def _label_rows() -> Spec:
+    axis = {"labelLimit": slot("label_limit"), "domain": False, "ticks": False, "titleAngle": 0}
+    return _name("label", title=None, sort=None, axis=axis)
 
 
 def memory() -> Spec:
     """Peak of each row, and the process's own memory on the way to it."""
-    label = _name("label", **_ROWS)
+    label = _label_rows()
+    parts = {"domain": ["own, model loaded", "own, warmed up"], "range": ["triangle-up", "circle"]}
     return _chart(
         "Peak memory of each row, with the process's own memory after loading and warm-up.",
         layer=[
-            {
-                "data": {"name": "memory"},
-                "mark": {"type": "bar", "height": {"band": 0.5}, "color": slot("accent"),
-                         "opacity": 0.55},
-                "encoding": {"y": label, "x": _number("memory_mib", title="peak memory (MiB)")},
-            },
-            {
-                "data": {"name": "memory_parts"},
-                "mark": {"type": "point", "filled": False, "size": 70, "strokeWidth": 1.6,
-                         "color": slot("ink")},
-                "encoding": {
-                    "y": label,
-                    "x": _number("mib"),
-                    "shape": _name("part", title=None,
-                        legend={"columns": slot("legend_columns")},
-                                   scale={"domain": ["own, model loaded", "own, warmed up"],
-                                          "range": ["triangle-up", "circle"]}),
-                },
-            },
+            _layer(
+                "memory",
+                _mark("bar", height={"band": 0.5}, color=slot("accent"), opacity=0.55),
+                y=label,
+                x=_number("memory_mib", title="peak memory (MiB)"),
+            ),
+            _layer(
+                "memory_parts",
+                _mark("point", filled=False, size=70, strokeWidth=1.6, color=slot("ink")),
+                y=label,
+                x=_number("mib"),
+                shape=_name("part", title=None, legend=_LEGEND, scale=parts),
+            ),
         ],
-    )  # fmt: skip
+    )
 
 
 def energy() -> Spec:
     """Energy per inference with its uncertainty; nothing else looks like a measured value."""
-    label = _name("label", **_ROWS)
+    label, accent = _label_rows(), {"value": slot("accent")}
+    measured = {"test": {"field": "kind", "oneOf": MEASURED}, **accent}
     return _chart(
         "Energy per inference of each row with its uncertainty, by how it was obtained.",
         layer=[
-            {
-                "data": {"name": "energy"},
-                "mark": {"type": "bar", "height": {"band": 0.5}, "strokeWidth": 1.5},
-                "encoding": {
-                    "y": label,
-                    "x": _number("energy_mj", title="energy per inference (mJ)"),
-                    "stroke": {"value": slot("accent")},
-                    "fill": {
-                        "condition": {
-                            "test": {"field": "kind", "oneOf": MEASURED},
-                            "value": slot("accent"),
-                        },
-                        "value": "transparent",
-                    },
-                },
-            },
-            {
-                "data": {"name": "energy"},
-                "transform": [{"filter": {"field": "energy_low_mj", "valid": True}}],
-                "mark": {"type": "rule", "strokeWidth": 1.6, "color": slot("ink")},
-                "encoding": {
-                    "y": label,
-                    "x": _number("energy_low_mj"),
-                    "x2": {"field": "energy_high_mj"},
-                },
-            },
+            _layer(
+                "energy",
+                _mark("bar", height={"band": 0.5}, strokeWidth=1.5),
+                y=label,
+                x=_number("energy_mj", title="energy per inference (mJ)"),
+                stroke=accent,
+                fill={"condition": measured, "value": "transparent"},
+            ),
+            _layer(
+                "energy",
+                _mark("rule", strokeWidth=1.6, color=slot("ink")),
+                transform=[_known("energy_low_mj")],
+                y=label,
+                x=_number("energy_low_mj"),
+                x2={"field": "energy_high_mj"},
+            ),
         ],
     )
 
@@ -531,28 +447,21 @@ def roofline() -> Spec:
     log = {"type": "log", "nice": False}
     x = _number("x", title="operations per byte", scale=log)
     y = _number("y", title="GOP/s", scale=log)
+    soft = {"color": slot("soft")}
+    names = _mark("text", align="right", baseline="bottom", dy=-4, **soft)
     return _chart(
         "Roofline: rows against the measured peaks of the device.",
         layer=[
-            {
-                "data": {"name": "roofs"},
-                "mark": {"type": "line", "strokeWidth": 2, "color": slot("soft")},
-                "encoding": {"x": x, "y": y, "detail": {"field": "roof"},
-                             "order": {"field": "order", "type": "quantitative"}},
-            },
-            {
-                "data": {"name": "roof_names"},
-                "mark": {
-                    "type": "text", "align": "right", "baseline": "bottom", "dy": -4,
-                    "color": slot("soft"),
-                },
-                "encoding": {"x": x, "y": y, "text": {"field": "name"}},
-            },
-            {
-                "data": {"name": "roof_points"},
-                "mark": {"type": "point", "filled": True, "size": 90},
-                "encoding": {"x": x, "y": y, "color": _by_label()},
-            },
+            _layer(
+                "roofs",
+                _mark("line", strokeWidth=2, **soft),
+                x=x,
+                y=y,
+                detail={"field": "roof"},
+                order=_ORDER,
+            ),
+            _layer("roof_names", names, x=x, y=y, text={"field": "name"}),
+            _layer("roof_points", _mark("point", filled=True, size=90), x=x, y=y, color=_by_label()),
         ],
     )  # fmt: skip
 
@@ -561,50 +470,24 @@ def rates() -> Spec:
     """Latency against the rate of queries: p99 with its upper bound, p50, the bound that was asked for, the knee."""
     x = _number("rate_per_s", title="queries per second", scale=slot("x_scale"))
     ms = _number("p99_ms", title="latency (ms)", scale=slot("y_scale"))
-    verdict = _name(
-        "verdict",
-        title=None,
-        scale={
-            "domain": ["kept", "over", "open", "untold"],
-            "range": [slot("accent"), slot("bad"), slot("struck"), slot("struck")],
-        },
-    )
-    of_rates = {"data": {"name": "rates"}}
+    colors = [slot("accent"), slot("bad"), slot("struck"), slot("struck")]
+    scale = {"domain": ["kept", "over", "open", "untold"], "range": colors}
+    verdict = _name("verdict", title=None, scale=scale)
+    bound = _mark("rule", strokeDash=[6, 4], color=slot("soft"))
+    pale = _mark("line", strokeWidth=1.4, color=slot("soft"), opacity=0.6)
+    bar = _mark("rule", strokeWidth=1.5, opacity=0.6)
+    knee = _mark("text", align="left", dx=8, dy=14, text="highest within the bound")
     return _chart(
         "Latency against the rate of queries: where p99 begins to rise is the knee. The record holds every number.",
         layer=[
-            {
-                "data": {"name": "bound"},
-                "mark": {"type": "rule", "strokeDash": [6, 4], "color": slot("soft")},
-                "encoding": {"y": {**ms, "field": "ms"}},
-            },
-            {
-                **of_rates,
-                "mark": {"type": "line", "strokeWidth": 1.4, "color": slot("soft"), "opacity": 0.6},
-                "encoding": {"x": x, "y": {**ms, "field": "p50_ms"}},
-            },
-            {
-                **of_rates,
-                "mark": {"type": "line", "strokeWidth": 2, "color": slot("accent")},
-                "encoding": {"x": x, "y": ms},
-            },
-            {
-                **of_rates,
-                "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.6},
-                "encoding": {"x": x, "y": ms, "y2": {"field": "upper_ms"}, "color": verdict},
-            },
-            {
-                **of_rates,
-                "mark": {"type": "point", "filled": True, "size": 80},
-                "encoding": {"x": x, "y": ms, "color": verdict},
-            },
-            {
-                "data": {"name": "knee"},
-                "mark": {"type": "text", "align": "left", "dx": 8, "dy": 14, "text": "highest within the bound"},
-                "encoding": {"x": x, "y": ms},
-            },
+            _layer("bound", bound, y={**ms, "field": "ms"}),
+            _layer("rates", pale, x=x, y={**ms, "field": "p50_ms"}),
+            _layer("rates", _mark("line", strokeWidth=2, color=slot("accent")), x=x, y=ms),
+            _layer("rates", bar, x=x, y=ms, y2={"field": "upper_ms"}, color=verdict),
+            _layer("rates", _mark("point", filled=True, size=80), x=x, y=ms, color=verdict),
+            _layer("knee", knee, x=x, y=ms),
         ],
-    )  # fmt: skip
+    )
 
 
 def budgets() -> Spec:
@@ -612,38 +495,20 @@ def budgets() -> Spec:
     x = _number("budget_mib", title="memory budget (MiB)", scale=slot("x_scale"))
     ms = _number("ms", title=slot("y_title"), scale=slot("y_scale"))
     read = _number("read_mib", title=slot("read_title"), axis={"orient": "right"})
-    of_budgets = {"data": {"name": "budgets"}}
+    bar = _mark("bar", width=14, color=slot("soft"), opacity=0.35)
+    line = _mark("line", strokeWidth=2, color=slot("accent"))
+    point = _mark("point", filled=True, size=80, color=slot("accent"))
+    speed = [
+        _layer("misfits", _mark("rule", strokeDash=[6, 4], color=slot("bad")), x=x),
+        _layer("budgets", line, x=x, y=ms),
+        _layer("budgets", point, x=x, y=ms),
+    ]
     return _chart(
         "Speed against the memory that the process was held to; bars are what it read from storage meanwhile. "
         "The table holds every number.",
-        layer=[
-            {
-                **of_budgets,
-                "mark": {"type": "bar", "width": 14, "color": slot("soft"), "opacity": 0.35},
-                "encoding": {"x": x, "y": read},
-            },
-            {
-                "layer": [
-                    {
-                        "data": {"name": "misfits"},
-                        "mark": {"type": "rule", "strokeDash": [6, 4], "color": slot("bad")},
-                        "encoding": {"x": x},
-                    },
-                    {
-                        **of_budgets,
-                        "mark": {"type": "line", "strokeWidth": 2, "color": slot("accent")},
-                        "encoding": {"x": x, "y": ms},
-                    },
-                    {
-                        **of_budgets,
-                        "mark": {"type": "point", "filled": True, "size": 80, "color": slot("accent")},
-                        "encoding": {"x": x, "y": ms},
-                    },
-                ]
-            },
-        ],
+        layer=[_layer("budgets", bar, x=x, y=read), {"layer": speed}],
         resolve={"scale": {"y": "independent"}},
-    )  # fmt: skip
+    )
 
 
 def scaling() -> Spec:
@@ -652,77 +517,62 @@ def scaling() -> Spec:
     y = _number("accuracy", title="accuracy of the vote, more is better", scale={"domain": [0, 1]})
 
     def by_front(on: float, off: float) -> Spec:
-        return {"condition": {"test": {"field": "front", "equal": True}, "value": on}, "value": off}
+        return {"condition": {"test": _is("front"), "value": on}, "value": off}
 
-    dashes = _name(
-        "label",
-        title=None,
-        legend={"columns": slot("legend_columns")},
-        scale={"domain": slot("label_domain"), "range": DASHES},
-    )
     votes = _name(
         "votes",
         title="votes",
         scale={"domain": slot("shape_domain"), "range": SHAPES},
         legend={"columns": 8, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
     )
+    stairs = _mark("line", interpolate="step-after", strokeWidth=2)
     return _chart(
         "Accuracy of the vote against the time to the last vote, for token budgets and numbers of "
         "votes, with 95 % intervals; a stepped line is the front. The table holds every number.",
         layer=[
-            {
-                "data": {"name": "scaling"},
-                "mark": {"type": "rule", "strokeWidth": 1.5},
-                "encoding": {
-                    "x": x,
-                    "y": {**y, "field": "accuracy_low"},
-                    "y2": {"field": "accuracy_high"},
-                    "color": _by_label(),
-                    "opacity": by_front(0.6, 0.22),
-                },
-            },
-            {
-                "data": {"name": "scaling_front"},
-                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
-                "encoding": {"x": x, "y": y, "color": _by_label(), "strokeDash": dashes},
-            },
-            {
-                "data": {"name": "scaling"},
-                "mark": {"type": "point", "filled": True, "size": 95},
-                "encoding": {"x": x, "y": y, "color": _by_label(), "shape": votes,
-                             "opacity": by_front(1, 0.4)},
-            },
-            {
-                "data": {"name": "scaling"},
-                "transform": [{"filter": {"field": "front", "equal": True}}],
-                "mark": {"type": "text", "align": "left", "dx": 9, "dy": 11, "fontWeight": 600},
-                "encoding": {"x": x, "y": y, "text": {"field": "name"}},
-            },
+            _layer(
+                "scaling",
+                _mark("rule", strokeWidth=1.5),
+                x=x,
+                y={**y, "field": "accuracy_low"},
+                y2={"field": "accuracy_high"},
+                color=_by_label(),
+                opacity=by_front(0.6, 0.22),
+            ),
+            _layer("scaling_front", stairs, x=x, y=y, color=_by_label(), strokeDash=_dashes()),
+            _layer(
+                "scaling",
+                _mark("point", filled=True, size=95),
+                x=x,
+                y=y,
+                color=_by_label(),
+                shape=votes,
+                opacity=by_front(1, 0.4),
+            ),
+            _layer(
+                "scaling",
+                _mark("text", align="left", dx=9, dy=11, fontWeight=600),
+                transform=[{"filter": _is("front")}],
+                x=x,
+                y=y,
+                text={"field": "name"},
+            ),
         ],
-    )  # fmt: skip
+    )
 
 
 def cost_fit() -> Spec:
     """Measured times over lengths, the fit, and what it leaves over."""
     x = _number("tokens", title=slot("x_title"), scale={"zero": False, "nice": True})
     y = _number("measured_ms", title="ms", scale={"zero": False, "nice": True})
+    left_over = _mark("rule", strokeWidth=1, color=slot("bad"))
+    line = _mark("line", strokeWidth=1.8, color=slot("ink"))
+    point = _mark("point", filled=True, size=34, color=slot("accent"))
     return _chart(
         "Measured times over lengths and the line fitted to them; thin lines are the residuals.",
         layer=[
-            {
-                "data": {"name": "cost"},
-                "mark": {"type": "rule", "strokeWidth": 1, "color": slot("bad")},
-                "encoding": {"x": x, "y": y, "y2": {"field": "fitted_ms"}},
-            },
-            {
-                "data": {"name": "cost"},
-                "mark": {"type": "line", "strokeWidth": 1.8, "color": slot("ink")},
-                "encoding": {"x": x, "y": {**y, "field": "fitted_ms"}},
-            },
-            {
-                "data": {"name": "cost"},
-                "mark": {"type": "point", "filled": True, "size": 34, "color": slot("accent")},
-                "encoding": {"x": x, "y": y},
-            },
+            _layer("cost", left_over, x=x, y=y, y2={"field": "fitted_ms"}),
+            _layer("cost", line, x=x, y={**y, "field": "fitted_ms"}),
+            _layer("cost", point, x=x, y=y),
         ],
     )

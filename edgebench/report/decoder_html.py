@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgebench.report.decoder_rows import COLUMNS, cells_of_head, facts_of, head_of, state_of
-from edgebench.report.html_escape import esc, list_html, table_html
+from edgebench.report.html_escape import esc, list_html, section_html, table_html
 from edgebench.report.page_rows import because_in_short, figure_html, unsupported
-from edgebench.report.report_model import (
-    Decoder,
-    DecoderTable,
-    Report,
-)
+from edgebench.report.report_model import Decoder, DecoderTable, Report
 from edgebench.scaling.scaling_rows import CostFit, ScalingCell, ScalingGroup
 
 _LEGEND = (
@@ -24,31 +20,13 @@ _LEGEND = (
 )
 
 
-def links(report: Report) -> str:
-    """The links to these sections, for the table of contents."""
-    anchors = '<a href="#decoders">Language models</a>' if report.decoders else ""
-    return anchors + ('<a href="#scaling">Tokens and votes</a>' if report.scalings else "")
-
-
 def sections(report: Report) -> str:
-    html = ""
-    if report.decoders:
-        tables = "".join(_decoders(report, table) for table in report.decoders) + _LEGEND
-        names = ", ".join(table.name for table in report.decoders)
-        html += _section("decoders", "Language models", names, tables)
-    if report.scalings:
-        groups = "".join(_scaling(report, n, group) for n, group in enumerate(report.scalings))
-        names = ", ".join(dict.fromkeys(group.name for group in report.scalings))
-        html += _section("scaling", "What more tokens and votes bring", names, groups)
-    return html
-
-
-def _section(name: str, title: str, gist: str, content: str) -> str:
-    """Open where the page is wide."""
-    return (
-        f'<details class="section" id="{name}" data-wide><summary><h2>{title}</h2> '
-        f'<span class="gist">{esc(gist)}</span></summary>{content}</details>'
-    )
+    tables = "".join(_decoders(report, table) for table in report.decoders)
+    names = ", ".join(table.name for table in report.decoders)
+    decoders = section_html("decoders", "Language models", names, tables and tables + _LEGEND)
+    groups = "".join(_scaling(report, n, group) for n, group in enumerate(report.scalings))
+    names = ", ".join(dict.fromkeys(group.name for group in report.scalings))
+    return decoders + section_html("scaling", "What more tokens and votes bring", names, groups)
 
 
 # --- runtimes, precisions, threads

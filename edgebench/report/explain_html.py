@@ -16,7 +16,7 @@ from edgebench.render.explain_text import (
 )
 from edgebench.render.number_format import percent
 from edgebench.render.operator_names import short_names
-from edgebench.report.html_escape import esc, list_html, table_html
+from edgebench.report.html_escape import esc, list_html, section_html, table_html
 from edgebench.report.report_model import Report
 from edgebench.report.theme import named
 from edgebench.units import format_ns
@@ -27,21 +27,9 @@ _WIDTH = 100.0  # of a bar, in its own units
 _SHOWN = 6  # kinds with a colour of their own; others are one
 
 
-def links(report: Report) -> str:
-    """The link to the section, for the table of contents."""
-    return '<a href="#why">Why</a>' if report.explanations else ""
-
-
 def section(report: Report) -> str:
-    """The section; "" where no explanation was given."""
-    if not report.explanations:
-        return ""
     names = ", ".join(dict.fromkeys(each.workload for each in report.explanations))
-    content = "".join(map(_explanation, report.explanations))
-    return (
-        '<details class="section" id="why" data-wide><summary><h2>Why</h2> '
-        f'<span class="gist">{esc(names)}</span></summary>{content}</details>'
-    )
+    return section_html("why", "Why", names, "".join(map(_explanation, report.explanations)))
 
 
 def _explanation(found: Explanation) -> str:

@@ -19,6 +19,16 @@ def list_html(lines: Iterable[str], name: str = "") -> str:
     return f'<ul class="{name}">{items}</ul>' if items else ""
 
 
+def section_html(anchor: str, title: str, gist: str, content: str) -> str:
+    """A section of the page, which is open where the page is wide; "" where it has no content."""
+    if not content:
+        return ""
+    return (
+        f'<details class="section" id="{anchor}" data-wide><summary><h2>{title}</h2> '
+        f'<span class="gist">{esc(gist)}</span></summary>{content}</details>'
+    )
+
+
 def table_html(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],

@@ -27,8 +27,16 @@ from edgebench.report import (
     theme,
     vegalite,
 )
+from edgebench.report.decision_matrix import matrix
 from edgebench.report.html_escape import esc, list_html, table_html
-from edgebench.report.page_rows import because, demanded, figure_html, unsupported
+from edgebench.report.page_rows import (
+    because,
+    demanded,
+    figure_html,
+    figures_by_name,
+    scenario_name,
+    unsupported,
+)
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
 from edgebench.units import format_probability
 
@@ -37,7 +45,6 @@ _SCRIPTS = (
 )  # fmt: skip
 _CARDS = 12  # decisions shown as cards, about
 _MATRIX_FROM = 5  # decisions that stand in a matrix as well
-_SIGNS = {"clear": "sure", "open": "not sure", "nothing": "no row passed"}
 _FIGURES = ("items/s", "memory", "quality", "energy")  # beside the latency
 _MANY = ("settings", "packages")
 _NAMED = 8  # rows named with a reason
@@ -53,11 +60,7 @@ def render(report: Report) -> str:
         "script_hashes": f"{_hash(vega)} {_hash(script)}",
         "style": theme.css() + _file("page.css"),
         "decisions": _decisions(report),
-        "further_links": decoder_html.links(report)
-        + rate_curves.links(report)
-        + budget_curves.links(report)
-        + search_html.links(report)
-        + explain_html.links(report),
+        "further_links": _further_links(report),
         "decoders": decoder_html.sections(report)
         + rate_curves.section(report)
         + budget_curves.section(report),
@@ -74,6 +77,19 @@ def render(report: Report) -> str:
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html"))
+
+
+def _further_links(report: Report) -> str:
+    """Links of the table of contents to the sections that not every report has."""
+    sections: tuple[tuple[str, str, Sequence[object]], ...] = (
+        ("decoders", "Language models", report.decoders),
+        ("scaling", "Tokens and votes", report.scalings),
+        ("rates", "Latency against rate", report.rate_curves),
+        ("budgets", "Speed against memory", report.budget_curves),
+        ("search-precision", "Search", report.searches),
+        ("why", "Why", report.explanations),
+    )
+    return "".join(f'<a href="#{anchor}">{words}</a>' for anchor, words, has in sections if has)
 
 
 def _file(name: str) -> str:
@@ -143,7 +159,7 @@ def _decisions(report: Report) -> str:
     count = sum(len(group.decisions) for group in report.groups)
     if not count:
         return "<p>There are no records.</p>"
-    matrix = _matrix(report) if count >= _MATRIX_FROM else ""
+    table = matrix(report) if count >= _MATRIX_FROM else ""
     cards, shown = "", 0
     for members in _workloads(report).values():
         if shown < _CARDS:
@@ -154,7 +170,7 @@ def _decisions(report: Report) -> str:
         if shown < count
         else ""
     )
-    return f'{matrix}<div class="decisions">{cards}</div>{left_out}'
+    return f'{table}<div class="decisions">{cards}</div>{left_out}'
 
 
 def _workloads(report: Report) -> dict[str, list[tuple[int, Group]]]:
@@ -163,58 +179,6 @@ def _workloads(report: Report) -> dict[str, list[tuple[int, Group]]]:
     for number, group in enumerate(report.groups):
         workloads.setdefault(group.name, []).append((number, group))
     return workloads
-
-
-def _scenario(group: Group) -> str:
-    return "" if group.scenario == "single_stream" else group.scenario
-
-
-def _matrix(report: Report) -> str:
-    """Workloads by devices: what to deploy, how fast it is, and whether that is sure."""
-    devices = [device.name for device in report.devices]
-    head = "".join(f'<th scope="col">{esc(device)}</th>' for device in devices)
-    lines = "".join(
-        f'<tr><th scope="row">{esc(group.name)}{_small(_scenario(group))}</th>'
-        + "".join(_square(report, number, group, device) for device in devices)
-        + "</tr>"
-        for number, group in enumerate(report.groups)
-    )
-    return (
-        '<div class="card matrix"><div class="scroll" tabindex="0"><table><caption class="visually-hidden">'
-        "What to deploy of each workload on each device</caption><thead><tr>"
-        f'<th scope="col">workload</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-        '<p class="soft"><span class="sign clear">the best for sure</span>'
-        '<span class="sign open">not sure</span></p></div>'
-    )
-
-
-def _small(words: str) -> str:
-    return f" <small>{esc(words)}</small>" if words else ""
-
-
-def _square(report: Report, number: int, group: Group, device: str) -> str:
-    decision = next((each for each in group.decisions if each.device == device), None)
-    if decision is None:
-        return '<td class="none"><span class="visually-hidden">not measured</span></td>'
-    row = None if decision.row is None else report.rows[decision.row]
-    speed = "" if row is None else _speed(report, group, row).value
-    sign = "the machine was busy" if decision.busy else _SIGNS[decision.verdict]
-    return (
-        f'<td class="{decision.verdict}"><a href="#tradeoff" data-group="{number}">'
-        f'{esc(decision.headline)}</a><small class="sign">{esc(speed)}'
-        f'<span class="visually-hidden"> {sign}</span></small></td>'
-    )
-
-
-def _figures_of(report: Report, row: ReportRow) -> dict[str, Figure]:
-    return dict(zip(report.figure_names, row.figures, strict=True))
-
-
-def _speed(report: Report, group: Group, row: ReportRow) -> Figure:
-    """The figure of speed by which the group is compared, or what is told in its place."""
-    figures = _figures_of(report, row)
-    names = ("items/s", "p50", "p90") if group.x == "rate" else ("p50", "p90", "items/s")
-    return next((figures[name] for name in names if figures[name].value), Figure())
 
 
 def _card(report: Report, members: Sequence[tuple[int, Group]]) -> str:
@@ -235,7 +199,7 @@ def _card(report: Report, members: Sequence[tuple[int, Group]]) -> str:
 def _block(report: Report, number: int, group: Group, decision: Decision) -> str:
     """The line to act on, its figures, one line of doubt, and the rest folded."""
     device = decision.device if len(report.devices) > 1 else ""
-    where = " · ".join(filter(None, (_scenario(group), device)))
+    where = " · ".join(filter(None, (scenario_name(group), device)))
     link = f'<p class="device"><a href="#tradeoff" data-group="{number}">{esc(where)}</a></p>'
     row = None if decision.row is None else report.rows[decision.row]
     more = [decision.text, *decision.warnings, *filter(None, [decision.around])]
@@ -275,7 +239,7 @@ def _doubt(report: Report, group: Group, decision: Decision) -> str:
 def _figures(report: Report, group: Group, row: ReportRow | None, decision: Decision) -> str:
     if row is None:
         return ""
-    figures = _figures_of(report, row)
+    figures = figures_by_name(report, row)
     latency = "p50" if figures["p50"].value else "p90"  # what another tool may state in its place
     shown = [(name, figures[name]) for name in (latency, *_FIGURES)]
     shown.insert(1, ("to fp32", Figure(decision.gain)))

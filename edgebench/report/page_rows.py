@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgebench.report.html_escape import esc
-from edgebench.report.report_model import Figure, Group, ReportRow
+from edgebench.report.report_model import Figure, Group, Report, ReportRow
 
 _BOUNDS = {"higher": "at least", "lower": "at most"}
 
@@ -15,6 +15,15 @@ def demanded(group: Group) -> str:
     return ", ".join(
         f"{demand.metric} {_BOUNDS[demand.better]} {demand.bound:g}" for demand in group.demands
     )
+
+
+def scenario_name(group: Group) -> str:
+    """The scenario; "" of the usual one."""
+    return "" if group.scenario == "single_stream" else group.scenario
+
+
+def figures_by_name(report: Report, row: ReportRow) -> dict[str, Figure]:
+    return dict(zip(report.figure_names, row.figures, strict=True))
 
 
 def figure_html(figure: Figure) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from edgebench.analysis.table_types import Row
 from edgebench.record import RateTrial
-from edgebench.report.html_escape import esc
+from edgebench.report.html_escape import esc, section_html
 from edgebench.report.report_model import RateCurve, RatePoint, Report
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns, format_rate
@@ -49,21 +49,12 @@ def _point(trial: RateTrial) -> RatePoint:
     )
 
 
-def links(report: Report) -> str:
-    """The link to this section, for the table of contents."""
-    return '<a href="#rates">Latency against rate</a>' if report.rate_curves else ""
-
-
 def section(report: Report) -> str:
-    if not report.rate_curves:
-        return ""
     curves = "".join(
         f'<figure class="chart"><h3>{esc(curve.name)}</h3><div id="chart-rates-{number}" class="plot"></div>'
         f'<figcaption class="soft">{esc(curve.words)}. Points: p99 of a rate, in fresh processes; bars end at its upper '
         "confidence bound; dashed: the bound; the pale line is p50.</figcaption></figure>"
         for number, curve in enumerate(report.rate_curves)
     )
-    return (
-        '<details class="section" id="rates" data-wide><summary><h2>Latency against rate</h2> '
-        f'<span class="gist">{len(report.rate_curves)} searches</span></summary>{curves}</details>'
-    )
+    gist = f"{len(report.rate_curves)} searches"
+    return section_html("rates", "Latency against rate", gist, curves)

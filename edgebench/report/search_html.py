@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.report.html_escape import esc, list_html, table_html
+from edgebench.report.html_escape import esc, list_html, section_html, table_html
 from edgebench.report.report_model import Report, SearchSummary
 
 _NUMBERS = (2, 3, 4, 5)
 _UNFOLDED = 6  # groups in fp32 whose table is not folded
 
 
-def links(report: Report) -> str:
-    """The link to the section, for the table of contents."""
-    return '<a href="#search-precision">Search</a>' if report.searches else ""
-
-
 def section(report: Report) -> str:
-    """The section; "" where no search was given."""
-    if not report.searches:
-        return ""
     names = ", ".join(dict.fromkeys(each.workload for each in report.searches))
     explained = {each.workload for each in report.explanations}
     content = "".join(_search(each, each.workload in explained) for each in report.searches)
-    return (
-        '<details class="section" id="search-precision" data-wide><summary><h2>Search</h2> '
-        f'<span class="gist">{esc(names)}</span></summary>{content}</details>'
-    )
+    return section_html("search-precision", "Search", names, content)
 
 
 def _search(found: SearchSummary, explained: bool) -> str:
