@@ -85,7 +85,7 @@ def _holds(limit: Limit) -> bool:
 
 def _complaint(limit: Limit) -> str:
     if limit.value is None:
-        return unknown_words.unknown(limit.metric)
+        return unknown_words.unknown(name=limit.metric)
     if limit.limit is None or _holds(limit):
         return verdict_words.not_passed(metric=limit.metric)
     return verdict_words.beyond_limit(limit.metric, limit.value, limit.limit, limit.better)

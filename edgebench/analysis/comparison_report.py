@@ -243,14 +243,14 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
     for side, older in zip(comparison.sides, comparison.superseded, strict=True):
         for row in older:
             run = str(side.frame.text("run", int(row)))
-            why = note_words.replaced_row(side.name, run)
+            why = note_words.replaced_row(side=side.name, run=run)
             yield _why(side.frame, int(row), [side.name], "superseded", why)
     for side, pairing in zip(comparison.sides[1:], comparison.pairings, strict=True):
         for row in pairing.only_first:
-            why = note_words.missing_in(side.name)
+            why = note_words.missing_in(side=side.name)
             yield _why(one.frame, int(row), [side.name], "missing", why)
         for row in pairing.only_other:
-            why = note_words.missing_in(one.name)
+            why = note_words.missing_in(side=one.name)
             yield _why(side.frame, int(row), [one.name], "missing", why)
         for place in np.flatnonzero(pairing.reason):
             code = REASONS[pairing.reason[place]]
@@ -302,7 +302,7 @@ _COLUMNS = {
 
 def _origin(frame: Frame, row: int) -> str:
     kind, scope = frame.text("energy.kind", row), frame.text("energy.scope", row)
-    return note_words.origin_of_energy(str(kind), str(scope))
+    return note_words.origin_of_energy(kind=str(kind), scope=str(scope))
 
 
 def _why_barred(

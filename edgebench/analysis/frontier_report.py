@@ -279,8 +279,10 @@ def _notes(result: Frontier, competition: Competition, places: Indices, better: 
     notes = []
     if better == "lower" and any(o.asked == "higher" for o in competition.objectives):
         metric = frame.text("quality.metric", int(members[0]))
-        notes.append(note_words.lower_is_better(str(metric)))
-    notes += [note_words.no_objective(name, why) for name, why in competition.omitted.items()]
+        notes.append(note_words.lower_is_better(metric=str(metric)))
+    notes += [
+        note_words.no_objective(metric=name, why=why) for name, why in competition.omitted.items()
+    ]
     return notes + shared_notes(frame, members, across="devices" in result.across)
 
 
@@ -293,7 +295,7 @@ def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
     inputs = frame.codes("inputs_sha256")
     hashes = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
     if len(hashes) > 1:
-        notes.append(note_words.other_inputs(len(hashes)))
+        notes.append(note_words.other_inputs(hashes=len(hashes)))
     return notes
 
 
@@ -313,7 +315,7 @@ def not_ranked(result: Frontier, row: int) -> NotRanked:
         reason = note_words.ENERGY_MODELLED
     else:
         metric = result.objective_of[code - OBJECTIVE].metric
-        reason = note_words.unknown_of_row(metric.name, frame.reason(row, metric))
+        reason = note_words.unknown_of_row(metric=metric.name, why=frame.reason(row, metric))
     return NotRanked(
         id=identity.id,
         device=identity.device,

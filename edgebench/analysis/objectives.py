@@ -156,7 +156,9 @@ class _Candidate:
         self._origins: dict[int, dict[str, None]] = {}
         for row in np.flatnonzero(some & self._differs[groups.codes]).tolist():
             kind_of, scope = origins.names[origins.codes[row]]
-            words = note_words.origin_of_energy(str(kind_of), str(scope or "unknown scope"))
+            words = note_words.origin_of_energy(
+                kind=str(kind_of), scope=str(scope or "unknown scope")
+            )
             self._origins.setdefault(int(groups.codes[row]), {})[words] = None
         unsure = some & np.isnan(frame.numbers("energy.uncertainty_j"))
         self._lacking |= np.bincount(groups.codes[unsure], minlength=count) > 0

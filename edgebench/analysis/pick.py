@@ -464,14 +464,14 @@ def _notes(competition: _Competition, names: dict[str, Any], competing: Indices)
         for each in competition.checked:
             if each.limit.relative and each.limit.metric.name == "quality" and not each.limit.upper:
                 limit, share = each.limit.text, each.limit.value
-                notes.append(note_words.share_of_an_error(metric, limit, share))
+                notes.append(note_words.share_of_an_error(metric=metric, limit=limit, share=share))
         if competition.objective.metric.name == "quality":
-            notes.append(note_words.lowest_is_best(metric))
+            notes.append(note_words.lowest_is_best(metric=metric))
     for each in competition.checked:
         unknown = _unknown(competition, each, competing)
         notes += [*unknown, *_without_fp32(each, competing)]
         if unknown and each.limit.metric.name == "fits" and not each.limit.relative:
-            notes.append(note_words.fit_can_be_measured(exact_bytes(each.limit.value)))
+            notes.append(note_words.fit_can_be_measured(size=exact_bytes(each.limit.value)))
     return notes + shared_notes(competition.frame, competing, across=names.get("device") is None)
 
 
@@ -494,4 +494,4 @@ def _without_fp32(each: Checked, competing: Indices) -> list[str]:
     if not unbound.any():
         return []
     some = int(np.count_nonzero(unbound))
-    return [note_words.no_fp32_row(each.limit.text, some, len(competing))]
+    return [note_words.no_fp32_row(limit=each.limit.text, some=some, rows=len(competing))]

@@ -115,7 +115,7 @@ _PLACE = ("front", "front_probability", "front_by_value", "pareto")
 def _undecided(row: Row, result: Frontier, index: int) -> Row:
     """A ranked row that does not tell what the others are ranked by."""
     metric = result.objective_of[int(result.left_out[index]) - OBJECTIVE].metric
-    why = unknown_words.not_in_ranking(metric.name)
+    why = unknown_words.not_in_ranking(metric=metric.name)
     return msgspec.structs.replace(row, unknown=row.unknown | dict.fromkeys(_PLACE, why))
 
 
@@ -170,7 +170,7 @@ def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> st
         names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
         for name in names:
             if name in levels and levels[name].level in ("warn", "invalid"):
-                return note_words.before_the_run(_check_words(levels[name]))
+                return note_words.before_the_run(state=_check_words(levels[name]))
     return ""
 
 

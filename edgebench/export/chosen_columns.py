@@ -25,11 +25,11 @@ from edgebench.metrics import METRICS
 from edgebench.record import samples_of_query
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.units import format_ns
+from edgebench.words import unknown_words
 
 SCHEMA: Final = "edgebench.columns/1"
 MNASNET_W: Final = -0.07
 
-_NO_SERIES = "records hold no series of it over time"
 _CLOSED_LOOPS = ("single_stream", "multi_stream", "sustained", "generate")
 
 
@@ -162,10 +162,10 @@ def _efficient_part(rows: Sequence[Row]) -> _Part:
 
     def cells(row: Row) -> list[_Cell]:
         samples: _Cell = (row.throughput_per_s, row.unknown.get("throughput_per_s", "unknown"))
-        watts: _Cell = (row.energy.average_w, row.energy.reason or "not measured")
+        watts: _Cell = (row.energy.average_w, row.energy.reason or unknown_words.NOT_MEASURED)
         return [
-            (None, _NO_SERIES), (None, _NO_SERIES), _mean_latency(row),
-            (None, "nothing is trained"), samples, _token_rate(row), watts,
+            (None, unknown_words.NO_SERIES), (None, unknown_words.NO_SERIES), _mean_latency(row),
+            (None, unknown_words.NOT_TRAINED), samples, _token_rate(row), watts,
             _compression(row, by_id),
         ]  # fmt: skip
 
@@ -174,14 +174,14 @@ def _efficient_part(rows: Sequence[Row]) -> _Part:
 
 def _token_rate(row: Row) -> _Cell:
     if row.generate is None:
-        return None, "the workload counts no tokens"
+        return None, unknown_words.NO_TOKENS
     rate = row.generate.decode_tokens_per_s
     return rate, row.unknown.get("generate.decode_tokens_per_s", "unknown")
 
 
 def _mean_latency(row: Row) -> _Cell:
     if row.scenario not in _CLOSED_LOOPS or row.rate_per_s is not None:
-        return None, "a mean time per query follows from the rate of a closed loop alone"
+        return None, unknown_words.NO_MEAN_TIME
     if not row.throughput_per_s:
         return None, row.unknown.get("throughput_per_s", "unknown")
     return samples_of_query(row.scenario, row.variant) / row.throughput_per_s, ""
@@ -189,15 +189,15 @@ def _mean_latency(row: Row) -> _Cell:
 
 def _compression(row: Row, by_id: dict[tuple[str, str, str], Row]) -> _Cell:
     if row.baseline is None:
-        return None, row.unknown.get("baseline", "no fp32 row to compare with")
+        return None, row.unknown.get("baseline", unknown_words.NO_FP32_ROW)
     full = by_id[row.device, row.baseline.run, row.baseline.id]
     if row.model is None or full.model is None:
-        return None, "the size of a model is unknown"
+        return None, unknown_words.NO_MODEL_SIZE
     mine, other = row.quality, full.quality
     if mine is None or other is None or not mine.value or not other.value:
-        return None, "the quality of a row is unknown or 0"
+        return None, unknown_words.NO_QUALITY
     if mine.metric != other.metric:
-        return None, "the two are judged by different metrics"
+        return None, unknown_words.OTHER_QUALITY
     kept = mine.value / other.value if mine.better == "higher" else other.value / mine.value
     return full.model.size_bytes / row.model.size_bytes * kept, ""
 
@@ -241,7 +241,7 @@ def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
     quality, latency = row.quality, row.latency_ns
     accuracy = None if quality is None else quality.value
     error = quality is not None and quality.better == "lower"
-    why = "the quality is an error, the reward asks for a score" if error else "unknown"
+    why = unknown_words.QUALITY_IS_ERROR if error else unknown_words.UNKNOWN
 
     def reward(ns: float | None, reason: str) -> _Cell:
         if accuracy is None or error:

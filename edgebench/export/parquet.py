@@ -19,7 +19,7 @@ from edgebench.export.duckdb_tables import connect, reading_parquet
 from edgebench.files.number_bounds import MAX_NUMBER, Value
 from edgebench.metrics import Metric
 from edgebench.record import Status
-from edgebench.words import note_words
+from edgebench.words import note_words, unknown_words
 
 _REPLICATES = {
     "latency.p50": "latency.p50_of_replicates_ns",
@@ -124,7 +124,7 @@ class ParquetFrame(Frame):
 
     def reason(self, index: int, metric: Metric) -> str:
         if not self.has(metric.column()):
-            return f"the file has no column {metric.column()}"
+            return unknown_words.no_column(column=metric.column())
         unknown = self._decoded("unknown", self.text("unknown", index) or "{}", dict[str, str])
         path = metric.path
         while path:

@@ -37,13 +37,9 @@ from edgebench.energy.cell_energy import incomparable
 from edgebench.errors import UsageError
 from edgebench.gate.verdict_wording import quantity_of
 from edgebench.metrics import metric
-from edgebench.record import Reason
 from edgebench.words import note_words, verdict_words
+from edgebench.words.reason_words import reason
 
-WHY_NOT = (
-    "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
-    "of two separate jobs can tell that from a regression; `edgebench ab` measures both in one job"
-)
 #: What people write for a metric's whole name.
 _SHORT = {f"p{n}": f"latency.p{n}" for n in (50, 90, 99)} | {"memory": MEMORY, "size": SIZE}
 _FIRST = re.compile(r"^\s*([A-Za-z_]\w*)(?=\s*[<>=])")
@@ -102,9 +98,7 @@ def judge_stored(
         if row.status == "unsupported":
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
-                rows.append(
-                    _note(row, "invalid", f"it ran in the baseline but cannot run here: {why}")
-                )
+                rows.append(_note(row, "invalid", verdict_words.ran_before(why=why)))
         else:
             rows += [_limited(row, limit) for limit in demands]
         allowed, quality = _demanded(row, cells) or (tolerances, None)
@@ -120,9 +114,7 @@ def judge_stored(
     rows += [_note(row, "invalid", verdict_words.NOT_IN_CANDIDATE) for row in gone]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
-    reasons = []
-    if baseline is not None:
-        reasons.append(Reason(code="latency_not_judged", message=WHY_NOT))
+    reasons = [] if baseline is None else [reason("latency_not_judged")]
     return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
 
 
@@ -188,18 +180,17 @@ def _limited(row: Row, limit: Limit) -> GateRow:
     estimated = limit.metric.of_energy and row.energy.kind == "modelled"
     known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
     held = {_holds(limit, amount) for amount in known}
-    verdict: Verdict
+    verdict: Verdict = "inconclusive"
+    untold = note_words.ENERGY_MODELLED if estimated else verdict_words.INTERVAL_CROSSES
     if value is None:
         why = limit.metric.why_unknown(row)
-        verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
-    elif estimated:
-        verdict, reason = "inconclusive", f"{limit.text}: {note_words.ENERGY_MODELLED}"
-    elif held == {True}:
-        verdict, reason = "pass", limit.text
-    elif held == {False}:
-        verdict, reason = "regress", f"{limit.text}: it is {quantity_of(value, limit.metric.unit)}"
-    else:
-        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
+        untold = note_words.unknown_of_row(metric=limit.metric.name, why=why)
+    words = verdict_words.limit_untold(limit=limit.text, why=untold)
+    if value is not None and not estimated and held == {True}:
+        verdict, words = "pass", limit.text
+    elif value is not None and not estimated and held == {False}:
+        shown = quantity_of(value, limit.metric.unit)
+        verdict, words = "regress", verdict_words.limit_broken(limit=limit.text, value=shown)
     return GateRow(
         cell=row.id,
         metric=limit.metric.name,
@@ -207,7 +198,7 @@ def _limited(row: Row, limit: Limit) -> GateRow:
         base=limit.value,
         head=value,
         unit=limit.metric.unit,
-        reason=reason,
+        reason=words,
     )
 
 

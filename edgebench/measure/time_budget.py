@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from edgebench.words import note_words
+
 
 @dataclass
 class Budget:
@@ -39,7 +41,4 @@ class Budget:
     @property
     def note(self) -> str:
         """Returns what was not counted, as far as it matters; "" where nothing was."""
-        told = [f"{what} took {spent:.0f} s" for what, spent in self.apart_s.items() if spent >= 1]
-        if not told or self.seconds == math.inf:
-            return ""
-        return f"{' and '.join(told)}, which the budget does not count"
+        return "" if self.seconds == math.inf else note_words.outside_budget(self.apart_s)

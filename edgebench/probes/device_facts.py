@@ -70,7 +70,7 @@ def _process(machine: Machine, facts: _Facts, process: Process) -> None:
     facts.known["emulated_evidence"] = emulator.evidence
     if emulator.emulated:
         facts.known.pop("isa", None)
-        facts.unknown["isa"] = fact_words.of_host(emulator.evidence)
+        facts.unknown["isa"] = fact_words.of_host(evidence=emulator.evidence)
 
 
 def name_of(facts: dict[str, Any]) -> str:
@@ -132,7 +132,7 @@ def _linux_memory(machine: Machine, facts: _Facts) -> None:
     meminfo = proc_files.fields(machine.read("proc/meminfo"))
     for name, key in (("memory_bytes", "MemTotal"), ("swap_bytes", "SwapTotal")):
         match = re.fullmatch(r"([0-9]+) kB", meminfo.get(key, ""))
-        facts.put(name, int(match[1]) * 1024 if match else None, fact_words.not_in_meminfo(key))
+        facts.put(name, int(match[1]) * 1024 if match else None, fact_words.not_in_meminfo(key=key))
     huge = re.search(r"\[(\w+)\]", machine.read("sys/kernel/mm/transparent_hugepage/enabled") or "")
     facts.put("transparent_hugepages", huge[1] if huge else None, fact_words.NO_HUGE_PAGES)
     aslr = machine.read_int("proc/sys/kernel/randomize_va_space")
@@ -260,7 +260,7 @@ def _macos(machine: Machine, facts: _Facts) -> None:
             value = None if raw is None else parse(raw)
         except ValueError:
             value = None
-        facts.put(name, value, fact_words.not_in_sysctl(key))
+        facts.put(name, value, fact_words.not_in_sysctl(key=key))
     features = sorted(
         key.removeprefix("hw.optional.arm.FEAT_").lower()
         for key, value in values.items()

@@ -78,7 +78,7 @@ def open_counter(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Counter:
     """Begins to count this process and the threads that it will start."""
     number = _SYSTEM_CALL.get(platform.machine())
     if platform.system() != "Linux" or number is None:
-        return Counter(None, fact_words.not_counted_here(_NAMES[event]))
+        return Counter(None, fact_words.not_counted_here(what=_NAMES[event]))
     flags = _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
     words = struct.pack("IIQQQQQ", kind, _SIZE, event, 0, 0, _TIMES, flags).ljust(_SIZE, b"\0")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -94,8 +94,8 @@ def _why_not(number: int, name: str) -> str:
     if number in (1, 13):  # EPERM, EACCES
         return fact_words.COUNTER_FORBIDDEN
     if number in (2, 19, 95):  # ENOENT, ENODEV, EOPNOTSUPP
-        return fact_words.counter_missing(name)
-    return fact_words.counter_refused(name, os.strerror(number))
+        return fact_words.counter_missing(what=name)
+    return fact_words.counter_refused(what=name, error=os.strerror(number))
 
 
 _OPENED: dict[int, Counter] = {}

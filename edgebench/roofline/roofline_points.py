@@ -22,6 +22,7 @@ import msgspec
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.record import Work, runs_of_query
+from edgebench.words import note_words, unknown_words
 
 ROOFLINE_SCHEMA: Final = "edgebench.roofline/1"
 
@@ -86,8 +87,10 @@ def roofline(rows: Sequence[Row], calibrations: Sequence[Calibration]) -> Roofli
     by_device = {calibration.device.name: calibration for calibration in calibrations}
     points = [_point(index, row, by_device.get(row.device)) for index, row in enumerate(rows)]
     notes = [
-        f"{device}: the ceilings were measured while: "
-        + "; ".join(f"{check.name}: {check.evidence}" for check in calibration.state)
+        note_words.ceilings_while(
+            device=device,
+            state="; ".join(f"{check.name}: {check.evidence}" for check in calibration.state),
+        )
         for device, calibration in by_device.items()
         if calibration.state
     ]
@@ -105,15 +108,15 @@ def _point(index: int, row: Row, calibration: Calibration | None) -> Point:
     if time_ns is None:
         reasons = (row.unknown.get(part) for part in ("latency_ns", "throughput_per_s", "paced"))
         why = next(filter(None, reasons), row.status)
-        return _unknown(point, "time_ns", f"no time of a run: {why}")
+        return _unknown(point, "time_ns", unknown_words.no_time_of_run(why=why))
     point = msgspec.structs.replace(point, time_ns=time_ns)
     if work is None:
-        return _unknown(point, "flops", "the record holds no count of the model's work")
+        return _unknown(point, "flops", unknown_words.NO_WORK_COUNTED)
     point = _with_work(point, work, time_ns)
     if calibration is None:
-        return _unknown(point, "roof_per_s", "no calibration of this device: `edgebench calibrate`")
+        return _unknown(point, "roof_per_s", unknown_words.NO_CALIBRATION)
     if row.effective is not None and not row.effective.device.startswith("cpu"):
-        why = f"the ceilings are the CPU's, the row ran on {row.effective.device}"
+        why = unknown_words.other_ceilings(device=row.effective.device)
         return _unknown(point, "roof_per_s", why)
     return _under_roof(point, row, work, calibration)
 
@@ -139,9 +142,7 @@ def _time_ns(row: Row) -> float | None:
 def _with_work(point: Point, work: Work, time_ns: float) -> Point:
     notes = list(point.notes)
     if work.uncounted:
-        which = ", ".join(f"{count}x {op}" for op, count in sorted(work.uncounted.items()))
-        share = "" if work.uncounted_share is None else f", {work.uncounted_share:.1%} of the bytes"
-        notes.append(f"not counted: {which}{share}: operations are at least what is shown")
+        notes.append(note_words.uncounted_work(work.uncounted, work.uncounted_share))
     return msgspec.structs.replace(
         point,
         flops=work.flops,
@@ -161,10 +162,10 @@ def _under_roof(point: Point, row: Row, work: Work, calibration: Calibration) ->
     peak = None if product is None else calibration.ceiling(product, threads)
     band = calibration.ceiling("memory_add", threads)
     if peak is None or band is None:
-        why = f"no ceiling was measured for {precision} with {threads or 'unknown'} threads"
+        why = unknown_words.no_ceiling(precision=precision, threads=threads or "unknown")
         return _unknown(point, "roof_per_s", why)
     if work.flops == 0 or work.moved_bytes == 0 or point.time_ns is None:
-        return _unknown(point, "roof_per_s", "the model has no work that is counted")
+        return _unknown(point, "roof_per_s", unknown_words.NO_WORK)
     layers = [_layer(layer.op, layer.flops, layer.moved_bytes, peak, band) for layer in work.layers]
     waterline = sum(layer.waterline_ns for layer in layers)
     in_memory = sum(layer.waterline_ns for layer in layers if layer.bound == "memory")
@@ -173,15 +174,11 @@ def _under_roof(point: Point, row: Row, work: Work, calibration: Calibration) ->
     low, high = _spread(row, point.time_ns, peak, efficiency)
     notes = list(point.notes)
     if waterline > point.time_ns:
-        notes.append(
-            "faster than the waterline: tensors stay in the caches, or the ceilings were measured on "
-            "a busier machine"
-        )
+        notes.append(note_words.BELOW_WATERLINE)
     unknown = dict(point.unknown)
     if low is None:
-        unknown["efficiency_low"] = unknown["efficiency_high"] = (
-            "the row or the peak has no interval"
-        )
+        why = unknown_words.NO_INTERVAL_OF_PEAK
+        unknown["efficiency_low"] = unknown["efficiency_high"] = why
     return msgspec.structs.replace(
         point,
         threads=peak.threads,

@@ -9,6 +9,7 @@ from edgebench.calibration import Calibration
 from edgebench.record import Part
 from edgebench.roofline.roofline_points import Roofline, roofline
 from edgebench.text.plain_text import plain
+from edgebench.words.unknown_words import NO_ROOFLINE
 
 
 class RoofPoint(Part, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def roofs_of(
         return _roofs(result), points, ""
     ranked = [point for point in result.points if rows[point.row].ranked]
     reasons = dict.fromkeys(why for point in ranked for why in point.unknown.values())
-    return [], [], plain("; ".join(list(reasons)[:3])) or "no row was measured well enough"
+    return [], [], plain("; ".join(list(reasons)[:3])) or NO_ROOFLINE
 
 
 def _roofs(result: Roofline) -> list[Roof]:

@@ -19,6 +19,7 @@ from edgebench.analysis.table_types import Row, Table
 from edgebench.record import Part
 from edgebench.scaling.cost_fit import PAD, Fit, decode_fit, decode_ns, padded, prefill_fit
 from edgebench.scaling.majority_vote import accuracy
+from edgebench.words import unknown_words
 
 _MIN_TOKENS = 4  # tokens of a budget
 _LENGTHS = ("prompt_tokens", "new_tokens")
@@ -142,7 +143,9 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
     samples = width * min(len(problem.attempts) for problem in part.problems)
     watts = _watts(cell.row)
     if watts is None:
-        unknown["estimated_j_per_correct"] = cell.row.energy.reason or "no meter measured energy"
+        unknown["estimated_j_per_correct"] = (
+            cell.row.energy.reason or unknown_words.NO_METERED_ENERGY
+        )
     cost = None if prefill is None or decode is None else _Cost(prefill, decode, pad)
     points = [
         _point(part, budget, votes, width, cost, watts)
@@ -168,7 +171,9 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
 
 
 def _why(row: Row) -> str:
-    return "; ".join(reason.message for reason in row.reasons) or f"the row is {row.status}"
+    return "; ".join(reason.message for reason in row.reasons) or unknown_words.not_ok(
+        status=row.status
+    )
 
 
 def _watts(row: Row) -> float | None:

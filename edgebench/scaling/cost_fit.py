@@ -15,6 +15,7 @@ import numpy as np
 
 from edgebench import record as rec
 from edgebench.record import Part
+from edgebench.words import unknown_words
 
 PAD = 128  # tokens of a tile
 
@@ -59,7 +60,7 @@ def prefill_fit(
     ]
     lengths = len({length for length, _ in points})
     if lengths < 3:
-        return None, f"needs 3 lengths of prompts, padded to {pad}, there are {lengths}"
+        return None, unknown_words.few_prompt_lengths(pad=pad, lengths=lengths)
     return _fit(points, 2), ""
 
 
@@ -75,7 +76,7 @@ def decode_fit(requests: Sequence[rec.Request]) -> tuple[Fit | None, str]:
         for number in range(1, len(times)):
             at[request.prompt_tokens + number].append(times[number] - times[number - 1])
     if len(at) < 2:
-        return None, f"needs steps at 2 lengths of context, there are {len(at)}"
+        return None, unknown_words.few_contexts(lengths=len(at))
     return _fit([(context, median(steps)) for context, steps in at.items()], 1), ""
 
 

@@ -17,12 +17,12 @@ from edgebench.trend import change_points
 from edgebench.trend.cell_series import CellSeries, Sample, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
 from edgebench.trend.trend_report import By, Point, Series, Step, Trend
+from edgebench.words import note_words
 from edgebench.words.note_words import (
     ENERGY_MODELLED,
     ONE_METER,
     RUNS_WITHOUT_COMMIT,
     counted,
-    unknown_of_row,
 )
 
 
@@ -173,7 +173,8 @@ def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series])
         if metric.of_energy and (estimates := int(frame.energy_is_modelled()[rows].sum())):
             yield f"{metric.name}: {counted(estimates, 'row')} left out: {ENERGY_MODELLED}"
         elif metric.name not in known and len(lacking):
-            yield unknown_of_row(metric.name, frame.reason(int(lacking[-1]), metric))
+            why = frame.reason(int(lacking[-1]), metric)
+            yield note_words.unknown_of_row(metric=metric.name, why=why)
         if metric.of_energy and of_several_meters(frame, rows):
             yield f"{metric.name}: {ONE_METER}"
 

@@ -39,33 +39,19 @@ COUNTER_UNREADABLE = "the kernel's counter cannot be read"
 COUNTED_IN_PART = "the kernel's counter was not counting all the time"
 COUNTER_NOT_BEGUN = "no counter was begun in this process"
 
-
-def of_host(evidence: str) -> str:
-    return f"the kernel lists the host's: {evidence}"
+# What has a name in small letters takes data, by the names in its braces.
+of_host = "the kernel lists the host's: {evidence}".format
+not_in_meminfo = "no {key} in /proc/meminfo".format
+not_in_sysctl = "sysctl gave no {key}".format
+not_counted_here = "edgebench counts {what} on Linux alone, on x86-64, Arm and RISC-V".format
+counter_missing = (
+    "the processor, or the virtual machine, offers the kernel no counter of {what}".format
+)
+counter_refused = "the kernel refuses a counter of {what}: {error}".format
 
 
 def no_cpuinfo(problem: str | None) -> str:
     return f"/proc/cpuinfo: {problem or 'not listed'}"
-
-
-def not_in_meminfo(key: str) -> str:
-    return f"no {key} in /proc/meminfo"
-
-
-def not_in_sysctl(key: str) -> str:
-    return f"sysctl gave no {key}"
-
-
-def not_counted_here(what: str) -> str:
-    return f"edgebench counts {what} on Linux alone, on x86-64, Arm and RISC-V"
-
-
-def counter_missing(what: str) -> str:
-    return f"the processor, or the virtual machine, offers the kernel no counter of {what}"
-
-
-def counter_refused(what: str, error: str) -> str:
-    return f"the kernel refuses a counter of {what}: {error}"
 
 
 def no_pressure(waited_for: str, problem: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # Of tables.
 RUNS_OF_ONE_DEVICE = (
@@ -36,6 +36,10 @@ ONE_REPLICATE = "rows with one replicate need a second one first"
 NO_DURATION = "the rows do not say how long a replicate takes"
 NOTHING_NARROWS = "more replicates narrow neither a peak of memory nor a meter's error"
 
+# Of rooflines.
+BELOW_WATERLINE = "faster than the waterline: tensors stay in the caches, or the ceilings were measured on a busier machine"
+ceilings_while = "{device}: the ceilings were measured while: {state}".format
+
 # Of comparisons.
 DRIFT = (
     "ratios across separate runs contain the drift of the machine between them, which their intervals do not hold: "
@@ -51,6 +55,22 @@ DIFFERS = {
     "recipe_differs": "the recipe of static quantisation is",
     "inputs_differ": "inputs are",
 }
+
+# What has a name in small letters takes data, by the names in its braces.
+before_the_run = "before the run, {state}".format
+lower_is_better = "{metric} is an error: lower is better, and quality:max takes the lowest".format
+lowest_is_best = "{metric} is an error: the lowest is the best".format
+share_of_an_error = "{metric} is an error: {limit} holds up to fp32 / {share:g}".format
+no_objective = "{metric} is not an objective: {why}".format
+other_inputs = "rows that compete were given different inputs ({hashes} hashes)".format
+origin_of_energy = "{kind} of {scope}".format
+unknown_of_row = "{metric} is unknown: {why}".format
+fit_can_be_measured = (
+    "to know whether they fit, measure them with edgebench run --memory-budget {size}".format
+)
+no_fp32_row = "{limit}: {some} of {rows} rows have no fp32 row that tells it".format
+replaced_row = "a later row in {side} stands for it (this one is of run {run})".format
+missing_in = "not in {side}".format
 
 
 def counted(count: int, what: str) -> str:
@@ -73,10 +93,6 @@ def reported_rows(count: int, tool: str) -> str:
     )
 
 
-def before_the_run(state: str) -> str:
-    return f"before the run, {state}"
-
-
 def slower_than_fp32(  # numbers of one finding
     precision: str, family: str, slower: int, pairs: int, ratios: tuple[float, float], points: bool
 ) -> str:
@@ -89,48 +105,12 @@ def slower_than_fp32(  # numbers of one finding
     )
 
 
-def lower_is_better(metric: str) -> str:
-    return f"{metric} is an error: lower is better, and quality:max takes the lowest"
-
-
-def lowest_is_best(metric: str) -> str:
-    return f"{metric} is an error: the lowest is the best"
-
-
-def share_of_an_error(metric: str, limit: str, share: float) -> str:
-    return f"{metric} is an error: {limit} holds up to fp32 / {share:g}"
-
-
-def no_objective(metric: str, why: str) -> str:
-    return f"{metric} is not an objective: {why}"
-
-
-def other_inputs(hashes: int) -> str:
-    return f"rows that compete were given different inputs ({hashes} hashes)"
-
-
 def energies_differ(origins: Iterable[str]) -> str:
     return f"kind or scope differ between rows ({', '.join(origins)})"
 
 
-def origin_of_energy(kind: str, scope: str) -> str:
-    return f"{kind} of {scope}"
-
-
-def unknown_of_row(metric: str, why: str) -> str:
-    return f"{metric} is unknown: {why}"
-
-
 def unknown_of_rows(metric: str, some: int, rows: int, why: Iterable[str]) -> str:
     return f"{metric} is unknown of {some} of {rows} rows: {'; '.join(why)}"
-
-
-def fit_can_be_measured(size: str) -> str:
-    return f"to know whether they fit, measure them with edgebench run --memory-budget {size}"
-
-
-def no_fp32_row(limit: str, some: int, rows: int) -> str:
-    return f"{limit}: {some} of {rows} rows have no fp32 row that tells it"
 
 
 def ran_otherwise(
@@ -140,14 +120,6 @@ def ran_otherwise(
     return f"{cells} ran with {what} {ran[0]} in {sides[0]} and {ran[1]} in {sides[1]}"
 
 
-def replaced_row(side: str, run: str) -> str:
-    return f"a later row in {side} stands for it (this one is of run {run})"
-
-
-def missing_in(side: str) -> str:
-    return f"not in {side}"
-
-
 def energy_of_sides(origins: tuple[str, str], sides: tuple[str, str]) -> str:
     return f"{origins[0]} in {sides[0]}, {origins[1]} in {sides[1]}"
 
@@ -155,6 +127,19 @@ def energy_of_sides(origins: tuple[str, str], sides: tuple[str, str]) -> str:
 def values_differ(code: str, values: tuple[str, str], sides: tuple[str, str]) -> str:
     """`code`: one of `DIFFERS`."""
     return f"{DIFFERS[code]} {values[0]} in {sides[0]} and {values[1]} in {sides[1]}"
+
+
+def uncounted_work(layers: Mapping[str, int], share: float | None) -> str:
+    """`layers`: operator whose work is not known -> how many; `share`: their part of all bytes."""
+    which = ", ".join(f"{count}x {op}" for op, count in sorted(layers.items()))
+    part = "" if share is None else f", {share:.1%} of the bytes"
+    return f"not counted: {which}{part}: operations are at least what is shown"
+
+
+def outside_budget(spent_s: Mapping[str, float]) -> str:
+    """`spent_s`: what was done -> the seconds that it took; "" where none took one."""
+    told = [f"{what} took {spent:.0f} s" for what, spent in spent_s.items() if spent >= 1]
+    return f"{' and '.join(told)}, which the budget does not count" if told else ""
 
 
 def state_of_row(status: str, messages: Iterable[str], nothing: str) -> str:

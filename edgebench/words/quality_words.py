@@ -8,17 +8,18 @@ ASKED = "the user's own: --parity"
 NO_REFERENCE = "there is no reference"
 CONSTANT_OUTPUTS = "the outputs are the same whatever the input: parity would prove nothing"
 
-
-def rounding(arithmetic: str) -> str:
-    return f"rounding in {arithmetic}"
+# What has a name in small letters takes data, by the names in its braces.
+rounding = "rounding in {arithmetic}".format
+random_model = "{why}: export it without, or give it a task with labels (--task)".format
+outputs_differ = "outputs differ from {against} by {error:.2g} (limit {limit:.2g}, {basis})".format
+other_outputs = (
+    "the outputs of head are not those of base: base gives {base}, head gives {head}".format
+)
+other_shapes = "the outputs of head have other shapes than those of base: base gives {base}, head gives {head}".format
 
 
 def roundings(times: float, arithmetic: str) -> str:
     return f"{times:g} times what rounding in {arithmetic or 'fp32'} moves the outputs"
-
-
-def random_model(why: str) -> str:
-    return f"{why}: export it without, or give it a task with labels (--task)"
 
 
 def drowned_parity(arithmetic: str, output: str, moved: float) -> str:
@@ -27,18 +28,6 @@ def drowned_parity(arithmetic: str, output: str, moved: float) -> str:
         "nothing, so give inputs that the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with "
         "labels (--task)"
     )
-
-
-def outputs_differ(against: str, error: float, limit: float, basis: str) -> str:
-    return f"outputs differ from {against} by {error:.2g} (limit {limit:.2g}, {basis})"
-
-
-def other_outputs(base: str, head: str) -> str:
-    return f"the outputs of head are not those of base: base gives {base}, head gives {head}"
-
-
-def other_shapes(base: str, head: str) -> str:
-    return f"the outputs of head have other shapes than those of base: base gives {base}, head gives {head}"
 
 
 def renamed_outputs(pairs: list[tuple[str, str]]) -> str:

@@ -352,6 +352,10 @@ REASONS: dict[str, Words] = {
         "the backend's `Session.device` must name the device",
     ),
     # What an A/B and the gate say of themselves.
+    "latency_not_judged": Words(
+        "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
+        "of two separate jobs can tell that from a regression; `edgebench ab` measures both in one job"
+    ),
     "out_of_memory.both_arms": Words(
         "both arms do not fit in memory together: {first} takes {taken_bytes:mib}, {left_bytes:mib} are left"
     ),

@@ -60,6 +60,10 @@ NO_THROTTLING = "it did not slow down by more than 5 % for good"
 BEGAN_HOT = "the first process, which alone starts cool, does not count"
 NO_UNSEEN_INPUTS = "no never-seen inputs were timed"
 
+# Of instructions.
+INSTRUCTIONS_NOT_COUNTED = "not counted in this scenario, or by an edgebench that counted none"
+CALLGRIND_NOT_ASKED = "not asked for: --instructions callgrind"
+
 # Of energy.
 NO_ENERGY = "energy was not measured"
 UNKNOWN_ENERGY = "the energy is unknown"
@@ -87,6 +91,7 @@ QUALITY_OUT_OF_TIME = "the budget ended before it could be measured"
 QUALITY_FAILED = "the quality check did not pass"
 
 # Of generated text.
+PLAIN_DECODING = "plain decoding"
 NO_TEXT = "the scenario generates no text"
 ONE_TOKEN = "answers of one token have no interval"
 ONE_TOKEN_STEP = "answers of one token have no step"
@@ -103,6 +108,55 @@ OF_SAMPLES = frozenset(
     (NOTHING_MEASURED, NO_REPLICATE, NOT_MEASURED, NOT_MEASURED_EACH, LIMITS_NOT_MEASURED)
 )
 
+# Of rooflines.
+NO_WORK_COUNTED = "the record holds no count of the model's work"
+NO_CALIBRATION = "no calibration of this device: `edgebench calibrate`"
+NO_WORK = "the model has no work that is counted"
+NO_INTERVAL_OF_PEAK = "the row or the peak has no interval"
+NO_ROOFLINE = "no row was measured well enough"
+no_time_of_run = "no time of a run: {why}".format
+other_ceilings = "the ceilings are the CPU's, the row ran on {device}".format
+no_ceiling = "no ceiling was measured for {precision} with {threads} threads".format
+
+# Of test-time scaling.
+NO_METERED_ENERGY = "no meter measured energy"
+few_prompt_lengths = "needs 3 lengths of prompts, padded to {pad}, there are {lengths}".format
+few_contexts = "needs steps at 2 lengths of context, there are {lengths}".format
+not_ok = "the row is {status}".format
+
+# Of columns that a reader chooses.
+NO_SERIES = "records hold no series of it over time"
+NOT_TRAINED = "nothing is trained"
+NO_TOKENS = "the workload counts no tokens"
+NO_MEAN_TIME = "a mean time per query follows from the rate of a closed loop alone"
+NO_MODEL_SIZE = "the size of a model is unknown"
+NO_QUALITY = "the quality of a row is unknown or 0"
+OTHER_QUALITY = "the two are judged by different metrics"
+QUALITY_IS_ERROR = "the quality is an error, the reward asks for a score"
+no_column = "the file has no column {column}".format
+
+# What has a name in small letters takes data, by the names in its braces.
+unknown = "{name} is unknown".format
+not_in_ranking = "{metric} is unknown, which the others are ranked by".format
+no_result = "{status}: {message}".format
+unproven_precision = (
+    "unproven: outputs differ from the fp32 reference by {error:.2g}, where rounding in fp32 moves them by "
+    "{rounding:.1g}"
+).format
+not_reported = "{tool} does not report it".format
+no_reported_interval = "{tool} reports no interval".format
+reported = "{what}; reported by {tool}, not derived from samples".format
+p99_needs = "p99 needs {queries} queries".format
+search_too_short = (
+    "the meter needs windows so long that a search by energy takes {needed_s:.3g} s: --worst-case "
+    "{needed_s:.3g}s"
+).format
+not_of_loadgen = "LoadGen states none of {scenario}, or there is a single process".format
+given_up = "{waiting} waited until the load was given up".format
+overloaded = "the work takes {load:.2g} times the time in which it comes".format
+too_late = "{queries} came too late or never ran".format
+quality_of_some = "whether {metric} holds is not known from {items} of {of} items".format
+
 
 def few_samples(needed: int, count: int, of: str = "samples") -> str:
     return f"needs {needed} {of}, there are {count}"
@@ -113,65 +167,6 @@ def few_replicates(count: int, *, long: bool = False) -> str:
     return (
         f"an interval needs 2 replicates{' with enough samples' if long else ''}, there are {count}"
     )
-
-
-def unknown(name: str) -> str:
-    return f"{name} is unknown"
-
-
-def not_in_ranking(metric: str) -> str:
-    return f"{metric} is unknown, which the others are ranked by"
-
-
-def no_result(status: str, message: str) -> str:
-    return f"{status}: {message}"
-
-
-def unproven_precision(error: float, rounding: float) -> str:
-    return (
-        f"unproven: outputs differ from the fp32 reference by {error:.2g}, where rounding in fp32 moves them by "
-        f"{rounding:.1g}"
-    )
-
-
-def not_reported(tool: str) -> str:
-    return f"{tool} does not report it"
-
-
-def no_reported_interval(tool: str) -> str:
-    return f"{tool} reports no interval"
-
-
-def reported(what: str, tool: str) -> str:
-    return f"{what}; reported by {tool}, not derived from samples"
-
-
-def p99_needs(queries: int) -> str:
-    return f"p99 needs {queries} queries"
-
-
-def search_too_short(needed_s: float) -> str:
-    return f"the meter needs windows so long that a search by energy takes {needed_s:.3g} s: --worst-case {needed_s:.3g}s"
-
-
-def not_of_loadgen(scenario: str) -> str:
-    return f"LoadGen states none of {scenario}, or there is a single process"
-
-
-def given_up(waiting: int) -> str:
-    return f"{waiting} waited until the load was given up"
-
-
-def overloaded(load: float) -> str:
-    return f"the work takes {load:.2g} times the time in which it comes"
-
-
-def too_late(queries: int) -> str:
-    return f"{queries} came too late or never ran"
-
-
-def quality_of_some(metric: str, items: int, of: int) -> str:
-    return f"whether {metric} holds is not known from {items} of {of} items"
 
 
 def value_and_limit(limit: Limit) -> str:

@@ -11,6 +11,13 @@ NOT_IN_CANDIDATE = "the baseline has this row, and the candidate does not"
 NOT_ACROSS_JOBS = "not judged across jobs"
 NO_LONGER_KNOWN = "known in the baseline, and unknown here"
 
+ran_before = "it ran in the baseline but cannot run here: {why}".format
+
+# Of absolute limits.
+INTERVAL_CROSSES = "its 95 % interval crosses the limit"
+limit_untold = "{limit}: {why}".format
+limit_broken = "{limit}: it is {value}".format
+
 # Of pairs.
 CANARY = "canary (base against base)"
 NOTHING_MEASURED = "nothing was measured"

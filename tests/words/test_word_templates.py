@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 
 import edgebench
-from edgebench.words import state_words, verdict_words
+from edgebench.words import (
+    fact_words,
+    note_words,
+    quality_words,
+    state_words,
+    unknown_words,
+    verdict_words,
+)
 
 ROOT = Path(edgebench.__file__).parent
-ROOMS = {module.__name__.rpartition(".")[2]: module for module in (state_words, verdict_words)}
+_MODULES = (fact_words, note_words, quality_words, state_words, unknown_words, verdict_words)
+ROOMS = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 
 
 def templates(module: ModuleType) -> dict[str, str]:

@@ -33,10 +33,10 @@ def with_imported(row: Row, imported: Imported) -> Row:
         row = _put(row, metric.path, value)
         unknown.pop(metric.path, None)
         what = imported.statistic.get(name, metric.label)
-        reported[name] = unknown_words.reported(what, imported.tool)
+        reported[name] = unknown_words.reported(what=what, tool=imported.tool)
         for path in filter(None, (metric.low_path, metric.high_path)):
-            unknown[path] = unknown_words.no_reported_interval(imported.tool)
-    silent = unknown_words.not_reported(imported.tool)
+            unknown[path] = unknown_words.no_reported_interval(tool=imported.tool)
+    silent = unknown_words.not_reported(tool=imported.tool)
     if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
         unknown.pop("latency_ns", None)
         _explain_fields("latency_ns", row.latency_ns, silent, unknown)
@@ -79,7 +79,7 @@ def _explain_fields(name: str, part: msgspec.Struct, why: str, unknown: dict[str
 
 def _reason(path: str, why: str, imported: Imported) -> str:
     of_samples = why in unknown_words.OF_SAMPLES or path.startswith(_OF_SAMPLES)
-    return unknown_words.not_reported(imported.tool) if of_samples else why
+    return unknown_words.not_reported(tool=imported.tool) if of_samples else why
 
 
 def _put(row: Row, path: str, value: float) -> Row:

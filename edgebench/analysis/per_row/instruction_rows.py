@@ -7,11 +7,9 @@ from statistics import median
 
 from edgebench import record as rec
 from edgebench.analysis.table_types import Instructions
+from edgebench.words.unknown_words import CALLGRIND_NOT_ASKED, INSTRUCTIONS_NOT_COUNTED
 
-_NOT_ASKED = {
-    "perf_event": "not counted in this scenario, or by an edgebench that counted none",
-    "callgrind": "not asked for: --instructions callgrind",
-}
+_NOT_ASKED = {"perf_event": INSTRUCTIONS_NOT_COUNTED, "callgrind": CALLGRIND_NOT_ASKED}
 
 
 def instructions_of(good: Sequence[rec.Replicate], unknown: dict[str, str]) -> Instructions | None:
@@ -19,7 +17,7 @@ def instructions_of(good: Sequence[rec.Replicate], unknown: dict[str, str]) -> I
     retired, why = _middle(good, "perf_event")
     callgrind, why_callgrind = _middle(good, "callgrind")
     if retired is None and callgrind is None:
-        unknown["instructions"] = why if why_callgrind == _NOT_ASKED["callgrind"] else why_callgrind
+        unknown["instructions"] = why if why_callgrind == CALLGRIND_NOT_ASKED else why_callgrind
         return None
     if retired is None:
         unknown["instructions.retired"] = why

@@ -191,7 +191,9 @@ def unproven_precision(row: Row, record: Record) -> str:
     check = _beyond_rounding(replicates, _claim_of(row, record))
     if check is None:
         return ""
-    return unknown_words.unproven_precision(check.relative_error, check.rounding or 0.0)
+    return unknown_words.unproven_precision(
+        error=check.relative_error, rounding=check.rounding or 0.0
+    )
 
 
 def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:

@@ -81,11 +81,11 @@ def _next_rate(kept: float | None, over: float | None) -> float:
 def overloaded(paced: Paced) -> str:
     """Why a load of random arrivals is beyond what the deployment serves; "" where it is not."""
     if paced.never_run:
-        return unknown_words.given_up(paced.never_run)
+        return unknown_words.given_up(waiting=paced.never_run)
     served_ns = sum(paced.service_ns) / paced.workers
     # So many queries come in as many times between two: the last one has its own.
     load = served_ns / (paced.due_ns[-1] + 1e9 / paced.rate_per_s) if paced.due_ns else 0.0
-    return unknown_words.overloaded(load) if load >= 1 else ""
+    return unknown_words.overloaded(load=load) if load >= 1 else ""
 
 
 def _trials(replicates: Sequence[Replicate], bound_ns: int, least: int) -> list[RateTrial]:
@@ -143,7 +143,7 @@ def _verdict(
     if len(replicates) < least:
         return "open", ""
     if upper_ns is None:
-        return "untold", unknown_words.p99_needs(stats.min_samples(PERMILLE))
+        return "untold", unknown_words.p99_needs(queries=stats.min_samples(PERMILLE))
     if upper_ns <= bound_ns:
         return "kept", ""
     if len(replicates) < MORE_REPLICATES * least:

@@ -200,7 +200,7 @@ def _bounds(
 ) -> tuple[int | None, int | None]:
     """The interval over replicates, widened where the pooled value lies outside it."""
     if value is None or interval is None:
-        why = unknown_words.unknown(name) if value is None else _no_interval(len(each))
+        why = unknown_words.unknown(name=name) if value is None else _no_interval(len(each))
         unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
         return None, None
     return min(round(interval.low), value), max(round(interval.high), value)
@@ -597,7 +597,7 @@ def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     if row.loadgen is None:
         unknown["loadgen"] = unknown_words.NO_LOADGEN
     else:
-        why = unknown_words.not_of_loadgen(row.loadgen.scenario)
+        why = unknown_words.not_of_loadgen(scenario=row.loadgen.scenario)
         _explain_fields(row.loadgen, "loadgen", why, unknown)
         for name in ("p90", "p99"):
             stated = getattr(row.loadgen, f"{name}_ns")
@@ -691,7 +691,7 @@ def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
         return ""
     if not row.reasons:
         return unknown_words.NO_REPLICATE
-    return unknown_words.no_result(row.status, row.reasons[0].message)
+    return unknown_words.no_result(status=row.status, message=row.reasons[0].message)
 
 
 def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:

@@ -26,7 +26,7 @@ def speculation_of(
     requests = [request for part in parts for request in part.requests]
     counts = [request.speculated for request in requests if request.speculated is not None]
     if not counts:
-        unknown[_PART] = "plain decoding"
+        unknown[_PART] = unknown_words.PLAIN_DECODING
         return None
     steps = sum(count.steps - 1 for count in counts)  # the first reads the prompt
     told = [each.drafted for each in counts if each.drafted is not None]

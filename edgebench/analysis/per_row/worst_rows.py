@@ -43,7 +43,7 @@ def why_no_energy(good: Sequence[rec.Replicate]) -> str:
     parts = _searched(good)
     needed_s = [part.energy_needed_s for part in parts if part.energy_needed_s is not None]
     if needed_s:
-        return unknown_words.search_too_short(max(needed_s))
+        return unknown_words.search_too_short(needed_s=max(needed_s))
     whys = [window.why for part in parts for window in part.energy_windows if window.why]
     return whys[0] if whys else unknown_words.NO_METER_READ
 

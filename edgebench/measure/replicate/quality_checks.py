@@ -117,13 +117,15 @@ def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tol
         return Tolerance(asked, quality_words.ASKED)
     if precision not in PARITY_LIMIT:
         return _with_rounding(REDUCED_PARITY_LIMIT, quality_words.REDUCED_PRECISION, parity)
-    return _with_rounding(PARITY_LIMIT[precision], quality_words.rounding("fp32"), parity)
+    return _with_rounding(
+        PARITY_LIMIT[precision], quality_words.rounding(arithmetic="fp32"), parity
+    )
 
 
 def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
     if parity.arithmetic and not parity.moved:
         return Tolerance(
-            max(limit, REDUCED_PARITY_LIMIT), quality_words.rounding(parity.arithmetic)
+            max(limit, REDUCED_PARITY_LIMIT), quality_words.rounding(arithmetic=parity.arithmetic)
         )
     outputs = {
         name: min(_most(parity), times * moved)
@@ -175,9 +177,9 @@ def matched(base: Sequence[Outputs], head: Sequence[Outputs]) -> Matched | str:
     free = iter([name for name in mine if name not in theirs])
     names = {name: name if name in mine else next(free, "") for name in theirs}
     if len(mine) != len(theirs) or len(base) != len(head):
-        return quality_words.other_outputs(_listed(theirs), _listed(mine))
+        return quality_words.other_outputs(base=_listed(theirs), head=_listed(mine))
     if any(np.shape(mine[names[name]]) != np.shape(theirs[name]) for name in theirs):
-        return quality_words.other_shapes(_listed(theirs), _listed(mine))
+        return quality_words.other_shapes(base=_listed(theirs), head=_listed(mine))
     renamed = [(old, new) for old, new in names.items() if old != new]
     return Matched(
         [{name: item[names[name]] for name in names} for item in head],
@@ -381,7 +383,7 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
         cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
         return _unknown_parity(note or quality_words.NO_REFERENCE, of=cut)
     if parity.random:
-        return _unknown_parity(quality_words.random_model(parity.random))
+        return _unknown_parity(quality_words.random_model(why=parity.random))
     want = load_outputs(standard.reference, len(task))
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
     if not got:
@@ -397,7 +399,7 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
         )
     elif not largest.held:
         why = quality_words.outputs_differ(
-            parity.reference, largest.error, largest.limit, allowed.basis
+            against=parity.reference, error=largest.error, limit=largest.limit, basis=allowed.basis
         )
     return Quality(
         metric=PARITY_METRIC,

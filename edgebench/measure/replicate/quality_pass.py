@@ -140,7 +140,7 @@ def judged_in_part(
     quality = msgspec.structs.replace(quality, of=of, interval=interval)
     if interval is None and quality.floor is not None:
         # The perplexity of one text is not that of six.
-        unknown = unknown_words.quality_of_some(spec.metric, items, of)
+        unknown = unknown_words.quality_of_some(metric=spec.metric, items=items, of=of)
         reasons = "; ".join(filter(None, (unknown, quality.reason)))
         return msgspec.structs.replace(quality, passed=False, reason=reasons)
     return quality

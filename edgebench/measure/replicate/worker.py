@@ -241,7 +241,7 @@ def _not_sustained(paced: Paced, queries: int) -> str:
     if paced.arrivals == "poisson":
         return overloaded(paced)
     late = paced.misses > queries / 2
-    return unknown_words.too_late(paced.misses) if late else ""
+    return unknown_words.too_late(queries=paced.misses) if late else ""
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
