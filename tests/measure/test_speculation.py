@@ -140,6 +140,19 @@ def test_a_lookup_takes_the_longest_and_the_latest() -> None:
     assert lookup.draft([70_000, 55_300, 70_000], 1) == [55_300], "a surrogate is a token too"
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 4))
+def test_a_lookup_of_a_growing_text_finds_what_one_of_a_new_text_does(
+    tokens: list[int], longest: int
+) -> None:
+    """It spells only what came since; a text that is another object is spelt anew."""
+    grown: list[int] = []
+    lookup = PromptLookup(longest)
+    for token in tokens:
+        grown.append(token)
+        assert lookup.draft(grown, 4) == PromptLookup(longest).draft(list(grown), 4)
+    assert lookup.draft([*tokens[1:], 3], 4) == PromptLookup(longest).draft([*tokens[1:], 3], 4)
+
+
 def test_an_unsure_draft_stops() -> None:
     """A threshold drafts fewer tokens, and more of them are right."""
     counts = {}

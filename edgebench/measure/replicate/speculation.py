@@ -31,7 +31,8 @@ class Drafter(Protocol):
     """Guesses how a text goes on."""
 
     def draft(self, text: Sequence[int], most: int) -> list[int]:
-        """At most so many tokens after `text`; none where it has no guess."""
+        """At most so many tokens after `text`; none where it has no guess. The same object again is the same text
+        grown at its end."""
         ...
 
     def close(self) -> None:
@@ -44,10 +45,14 @@ class PromptLookup:
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
+        self._text: Sequence[int] = ()
+        self._letters = ""  # one for each token: text is searched faster than lists
 
     def draft(self, text: Sequence[int], most: int) -> list[int]:
-        # A letter for each token: text is searched faster than lists.
-        letters = "".join(map(chr, text))
+        # A text is spelt once: of the one that was asked for last, only what came since is new.
+        known = len(self._letters) if text is self._text else 0
+        letters = self._letters[:known] + "".join(map(chr, text[known:]))
+        self._text, self._letters = text, letters
         for length in range(min(self._longest, len(text) - 1), 0, -1):
             found = letters.rfind(letters[-length:], 0, len(letters) - 1)
             if found >= 0:
@@ -165,11 +170,12 @@ class Speculative(Speculating):
         super().__init__(session)
         self.drafter = drafter
         self._draft_tokens = draft_tokens
-        self._last = Speculated(steps=0, drafted=0, accepted=0)
+        self._counts = (0, 0, 0)
 
     @property
     def last(self) -> Speculated:
-        return self._last
+        steps, drafted, accepted = self._counts
+        return Speculated(steps=steps, drafted=drafted, accepted=accepted)
 
     def stream(
         self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
@@ -179,14 +185,13 @@ class Speculative(Speculating):
         left = self.room_for(prompts, most) - 1
         token = self.plain.greedy(self.plain.prefill(prompts))[0]
         text = [*prompts[0], token]
-        steps, drafted, accepted = 1, 0, 0
-        self._last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
+        steps, drafted, accepted = self._counts = 1, 0, 0
         yield [token]
         while left > 0:
             guess = self.drafter.draft(text, min(self._draft_tokens, left - 1))
             new = self._verified(text[-1], guess)
             steps, drafted, accepted = steps + 1, drafted + len(guess), accepted + len(new) - 1
-            self._last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
+            self._counts = steps, drafted, accepted
             text += new
             left -= len(new)
             for token in new:
@@ -196,10 +201,14 @@ class Speculative(Speculating):
         """The guessed tokens that are the decoder's own choice, and its choice after them."""
         if not guess:
             return self.plain.greedy(self.plain.step([token]))
-        own = [int(chosen) for chosen in self.plain.extend([token, *guess]).argmax(axis=-1)]
-        right = next((n for n, each in enumerate(guess) if each != own[n]), len(guess))
-        self.plain.rewind(len(guess) - right)
-        return own[: right + 1]
+        rows = self.plain.extend([token, *guess])
+        own: list[int] = []
+        for row, guessed in zip(rows, (*guess, None), strict=True):
+            own.append(int(row.argmax()))
+            if own[-1] != guessed:  # no row behind it counts
+                break
+        self.plain.rewind(len(guess) + 1 - len(own))
+        return own
 
     def close(self) -> None:
         self.drafter.close()
