@@ -39,6 +39,7 @@ _CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "q8_0": 34 / 32}
 _FLASH: dict[Scalar | None, int] = {None: -1, "off": 0, "on": 1}  # None: llama.cpp decides
 _FLOATS = {"f32": "fp32", "f16": "fp16"}  # as every backend names them
 _DEBUG, _ERROR = 1, 4  # GGML_LOG_LEVEL_DEBUG, GGML_LOG_LEVEL_ERROR
+_MAX_VIEWS = 16  # of logits: drafts have few lengths, and their memory few places
 _FAILURES = {1: "no room in the cache", 2: "aborted", -1: "invalid batch"}
 
 _OPTIONS = (
@@ -105,9 +106,20 @@ class LlamaCppSession(GenerationSession):
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(
             llama_cpp.llama_model_get_vocab(self._model)
         )
-        # Made once: `np.ctypeslib.as_array` makes a type each time, 0.2 % of a step of SmolLM2.
-        self._floats = ctypes.c_float * self.vocabulary
-        self._batch = llama_cpp.llama_batch_init(self.width * self.positions, 0, 1)
+        self._many = _Batch(llama_cpp, self.width * self.positions)
+        self._one = _Batch(llama_cpp, self.width)
+        self._one.sequences[:] = range(self.width)
+        self._one.wanted[:] = 1
+        self._one.raw.n_tokens = self.width
+        # Of a step: a number is written through a view of memory in a fraction of an array's time.
+        self._next_tokens = self._one.tokens.data
+        self._next_positions = self._one.positions.data
+        # An address as a number: a pointer of ctypes is an object, whose contents are another one.
+        self._address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+            ctypes.cast(llama_cpp.llama_get_logits, ctypes.c_void_p).value or 0
+        )
+        self._views: dict[tuple[int, int], Logits] = {}
+        self._wanted = 0  # rows of logits of the last call
         self._used = 0
 
     def _loaded(self, model: ModelFile, repack: bool) -> Any:
@@ -148,17 +160,16 @@ class LlamaCppSession(GenerationSession):
 
     def step(self, tokens: Sequence[int]) -> None:
         check_step(tokens, self.width, self._used, self.positions)
-        self._decode([[token] for token in tokens], self._used, every=False)
-        self._used += 1
+        given, places, used = self._next_tokens, self._next_positions, self._used
+        for number, token in enumerate(tokens):
+            given[number], places[number] = token, used
+        self._wanted = self.width
+        self._run(self._one)
+        self._used = used + 1
 
     def extend(self, tokens: Sequence[int]) -> Logits:
-        import numpy as np
-
         self._read_several(tokens, every=True)
-        # Rows that are asked for lie one after the other, in the order of the batch.
-        start = ctypes.addressof(self._lib.llama_get_logits(self._context).contents)
-        memory = memoryview((self._floats * len(tokens)).from_address(start))
-        return np.frombuffer(memory, np.float32).reshape(len(tokens), self.vocabulary)
+        return self._rows()
 
     def read_on(self, tokens: Sequence[int]) -> Logits:
         self._read_several(tokens, every=False)
@@ -182,45 +193,56 @@ class LlamaCppSession(GenerationSession):
 
     def _decode(self, rows: Prompts, start: int, *, every: bool) -> None:
         """Feeds each sequence its tokens; logits are kept of the last ones, or of `every` one."""
-        batch, index = self._batch, 0
-        for sequence, row in enumerate(rows):
-            last = len(row) - 1
-            for offset, token in enumerate(row):
-                batch.token[index] = token
-                batch.pos[index] = start + offset
-                batch.n_seq_id[index] = 1
-                batch.seq_id[index][0] = sequence
-                batch.logits[index] = every or offset == last
-                index += 1
-        batch.n_tokens = index
-        self._last = [(number + 1) * len(row) - 1 for number, row in enumerate(rows)]
-        code = self._lib.llama_decode(self._context, batch)
+        import numpy as np
+
+        batch, length = self._many, len(rows[0])
+        count = len(rows) * length
+        batch.raw.n_tokens = count
+        for array, values in (
+            (batch.tokens, rows),
+            (batch.positions, np.arange(start, start + length)),
+            (batch.sequences, np.arange(len(rows))[:, np.newaxis]),
+            (batch.wanted, every),
+        ):
+            array[:count].reshape(len(rows), length)[:] = values
+        batch.wanted[length - 1 : count : length] = 1
+        self._wanted = count if every else len(rows)
+        self._run(batch)
+
+    def _run(self, batch: _Batch) -> None:
+        code = self._lib.llama_decode(self._context, batch.raw)
         if code:
             raise RuntimeError(f"llama_decode: {_FAILURES.get(code, f'error {code}')}")
 
-    def _row(self, index: int) -> Logits:
-        """The runtime's own memory: valid until the next call."""
+    def _rows(self) -> Logits:
+        """The runtime's own memory, valid until the next call: rows that were asked for lie one after the other, in the
+        order of the batch."""
+        place = (self._address(self._context), self._wanted)
+        view = self._views.get(place)
+        return self._viewed(*place) if view is None else view
+
+    def _viewed(self, address: int, count: int) -> Logits:
         import numpy as np
 
-        pointer = self._lib.llama_get_logits_ith(self._context, index)
-        memory = memoryview(self._floats.from_address(ctypes.addressof(pointer.contents)))
-        return np.frombuffer(memory, np.float32)
+        if len(self._views) >= _MAX_VIEWS:
+            self._views.clear()
+        memory = (ctypes.c_float * (count * self.vocabulary)).from_address(address)
+        view: Logits = np.frombuffer(memoryview(memory), np.float32)
+        view = self._views[address, count] = view.reshape(count, self.vocabulary)
+        return view
 
     def logits(self, raw: None) -> Logits:
-        import numpy as np
-
-        return np.stack([self._row(index) for index in self._last])
+        return self._rows().copy()
 
     def greedy(self, raw: None) -> list[int]:
-        return [int(self._row(index).argmax()) for index in self._last]
+        tokens: list[int] = self._rows().argmax(axis=-1).tolist()
+        return tokens
 
     def score(self, tokens: Sequence[int]) -> Logits:
-        import numpy as np
-
         check_prompts([tokens], 1, self.positions)
         self._lib.llama_memory_clear(self._memory, True)
         self._decode([tokens], 0, every=True)
-        scores = np.stack([self._row(index) for index in range(len(tokens))])
+        scores = self._rows().copy()
         self.reset()
         return scores
 
@@ -275,11 +297,35 @@ class LlamaCppSession(GenerationSession):
 
     def close(self) -> None:
         if self._context is not None:
-            self._lib.llama_batch_free(self._batch)
+            self._views.clear()
             self._lib.llama_free(self._context)
         if self._model is not None:
             self._lib.llama_model_free(self._model)
         self._model = self._context = None
+
+
+class _Batch:
+    """Tokens that llama.cpp is given, in arrays of ours that are filled anew: through pointers of ctypes each number is
+    an object or two, and a step of a small model is short."""
+
+    def __init__(self, lib: Any, most: int) -> None:
+        import numpy as np
+
+        self.tokens = np.zeros(most, np.int32)
+        self.positions = np.zeros(most, np.int32)
+        self.sequences = np.zeros(most, np.int32)
+        self.wanted = np.zeros(most, np.int8)
+        self._counts = np.ones(most, np.int32)  # each token is of one sequence
+        start = self.sequences.ctypes.data
+        self._places = start + self.sequences.itemsize * np.arange(most, dtype=np.uintp)
+        number = ctypes.POINTER(ctypes.c_int32)
+        self.raw = lib.llama_batch(
+            token=self.tokens.ctypes.data_as(number),
+            pos=self.positions.ctypes.data_as(number),
+            n_seq_id=self._counts.ctypes.data_as(number),
+            seq_id=self._places.ctypes.data_as(ctypes.POINTER(number)),
+            logits=self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
 
 
 class _Log:

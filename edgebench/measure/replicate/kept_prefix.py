@@ -48,13 +48,14 @@ class KeptPrefix(Wrapped):
     def stream(
         self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
     ) -> Iterator[list[int]]:
-        row = self.read(prompts[0])
+        row, plain = self.read(prompts[0]), self.plain
         tokens = [int(row.argmax())] if choose is None else choose(row[None])
         for left in range(self.room_for(prompts, most), 0, -1):
             yield tokens
             if left > 1:
-                raw = self.step(tokens)
-                tokens = self.greedy(raw) if choose is None else choose(self.logits(raw))
+                raw = plain.step(tokens)
+                self._held += tokens
+                tokens = plain.greedy(raw) if choose is None else choose(plain.logits(raw))
 
     def prefill(self, prompts: Prompts) -> Any:
         raw = super().prefill(prompts)
