@@ -38,8 +38,13 @@ def planned(
     typed: Mapping[str, Any],
     out: Path,
     bundle: Path | None = None,
+    inventory: Path | None = None,
 ) -> tuple[list[Board], FleetJournal]:
-    """A new run with these arguments of `edgebench run`; `typed`: its parameters that were given. Raises UsageError."""
+    """A new run with these arguments of `edgebench run`; `typed`: its parameters that were given; `inventory`: the
+    fleet's, whose limits hold on the boards. Raises UsageError."""
+    if inventory is not None and "devices" not in typed:
+        arguments = ["--devices", str(inventory), *arguments]
+        typed = {**typed, "devices": str(inventory)}
     chosen = chosen_boards(fleet, boards)
     for name, why in REFUSED.items():
         if name in typed:

@@ -120,7 +120,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
     The budget counts neither downloads nor the wait for a quiet machine.
     """
     options, cells = _planned(options, voice)
-    machine = _machine(options)
+    machine = _machine(options, voice.say)
     run = _run_facts(options, start)
     keeper = _keeper(start, run_resume.head(run, options, cells, machine.facts), voice.say)
     done = dict(keeper.done)
@@ -224,18 +224,24 @@ class _Machine(NamedTuple):
         )
 
 
-def _machine(options: Options) -> _Machine:
+def _machine(options: Options, say: Callable[[str], None]) -> _Machine:
     """Looks at this machine. Raises DeviceStateError under --strict where its state is invalid."""
     from edgebench.definitions.device_inventory import (
         declared_mode,
         load_devices,
         named,
+        named_first,
+        other_machine,
         with_declared,
     )
     from edgebench.probes import device_facts, machine_state
 
-    devices = load_devices(Path(options.devices) if options.devices else None)
-    facts = named(with_declared(device_facts.detect(), devices), options.device)
+    inventory = load_devices(Path(options.devices) if options.devices else None)
+    devices = named_first(inventory, options.device)
+    detected = device_facts.detect()
+    if doubt := other_machine(devices, detected.facts, options.device):
+        say(doubt)
+    facts = named(with_declared(detected, devices), options.device)
     before = machine_state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)

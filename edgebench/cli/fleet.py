@@ -84,7 +84,7 @@ def run(
     """
     from edgebench.api.fleet_request import planned, reopened
     from edgebench.fleet.board_runs import run_boards
-    from edgebench.fleet.fleet_file import load_fleet
+    from edgebench.fleet.fleet_file import inventory_path, load_fleet
     from edgebench.fleet.live_view import LiveView
 
     _require_dask()
@@ -98,7 +98,8 @@ def run(
             raise UsageError("--resume goes on with the options of its run", "leave the others out")
         chosen, journal = reopened(fleet, boards, out)
     else:
-        chosen, journal = planned(fleet, boards, arguments, typed, out, bundle)
+        inventory = inventory_path(fleet, file.parent)
+        chosen, journal = planned(fleet, boards, arguments, typed, out, bundle, inventory)
     try:
         with LiveView() as view:
             states = run_boards(chosen, journal, link, out, view.show)

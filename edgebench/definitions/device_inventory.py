@@ -84,6 +84,19 @@ def load_devices(path: Path | None = None) -> list[Device]:
     return inventory.devices
 
 
+def named_first(devices: Sequence[Device], given: str | None) -> list[Device]:
+    """The entry of the name that a machine is given before all others, as boards of one kind match alike."""
+    return sorted(devices, key=lambda device: device.name != given)
+
+
+def other_machine(devices: Sequence[Device], facts: Mapping[str, Any], given: str | None) -> str:
+    """Says that the entry of the given name is about another machine than the one of these facts; "" where it is not."""
+    entry = next((device for device in devices if device.name == given), None)
+    if entry is None or _holds(entry.match, facts):
+        return ""
+    return f"{FILE_NAME}: the entry {given!r} does not match this machine, so that its limits do not count"
+
+
 def device_of(devices: Sequence[Device], facts: Mapping[str, Any]) -> Device | None:
     """The first entry whose `match` holds for the facts of `probes.device.detect`."""
     return next((device for device in devices if _holds(device.match, facts)), None)

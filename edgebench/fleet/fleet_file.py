@@ -70,10 +70,14 @@ def _impossible(fleet: Fleet, document: Document, folder: Path) -> Iterator[Spec
 
 def _known_devices(fleet: Fleet, folder: Path) -> list[str] | None:
     """Names of the user's inventory; None where there is none."""
+    path = inventory_path(fleet, folder)
+    return None if path is None else [device.name for device in load_devices(path)]
+
+
+def inventory_path(fleet: Fleet, folder: Path) -> Path | None:
+    """The inventory of a fleet file in this folder: the one that it names, or the one beside it; None without any."""
     path = folder / (fleet.devices or DEVICES_FILE)
-    if fleet.devices is None and not path.is_file():
-        return None
-    return [device.name for device in load_devices(path)]
+    return None if fleet.devices is None and not path.is_file() else path
 
 
 def chosen_boards(fleet: Fleet, names: Sequence[str]) -> list[Board]:

@@ -13,6 +13,8 @@ from edgebench.definitions.device_inventory import (
     device_of,
     load_devices,
     named,
+    named_first,
+    other_machine,
     with_declared,
 )
 from edgebench.errors import SpecError, UsageError
@@ -203,3 +205,27 @@ def test_a_machine_is_called_what_somebody_calls_it() -> None:
     for name in ("", " ", "../up", "a/b", ".hidden", "x" * 101, "a\nb"):
         with pytest.raises(UsageError, match="is not a valid name"):
             named(facts, name)
+
+
+def test_of_boards_that_are_alike_the_entry_of_the_given_name_is_taken(tmp_path: Path) -> None:
+    devices = load_devices(
+        write(
+            tmp_path,
+            "devices:\n"
+            "  - {name: a, title: A, match: {machine: aarch64}}\n"
+            "  - {name: b, title: B, match: {machine: aarch64}, limits: {memory.peak: 1MiB}}\n"
+            "  - {name: x, title: X, match: {machine: x86_64}}\n",
+        )
+    )
+    facts = DeviceFacts(name="board", facts={"machine": "aarch64"})
+
+    def declared(given: str | None) -> Any:
+        found = with_declared(facts, named_first(devices, given)).declared
+        assert found is not None
+        return found.entry
+
+    assert declared("b") == "b"
+    assert declared(None) == declared("c") == declared("x") == "a"
+    assert "the entry 'x' does not match this machine" in other_machine(devices, facts.facts, "x")
+    assert not other_machine(devices, facts.facts, "b")
+    assert not other_machine(devices, facts.facts, None)

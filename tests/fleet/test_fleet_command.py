@@ -16,6 +16,7 @@ import pytest
 from edgebench.api.fleet_request import planned, reopened
 from edgebench.cli.fleet import _typed_to_run
 from edgebench.errors import EdgebenchError
+from edgebench.fleet.board_runs import last_journal
 from edgebench.fleet.certificates import make_certificates
 from edgebench.fleet.fleet_file import load_fleet
 from edgebench.store import read_records
@@ -150,6 +151,24 @@ def test_file_of_an_option_travels_however_it_is_written(here: Path) -> None:
         _, journal = planned(fleet, [], words, {"model": "m.onnx"}, here / "results")
         assert journal.arguments == ["--model", "m.onnx"]
         assert journal.files["m.onnx"][1] == "m.onnx"
+
+
+def test_inventory_of_the_fleet_travels_so_that_its_limits_hold_on_the_boards(here: Path) -> None:
+    inventory = (
+        "devices:\n  - {name: %s, title: A, match: {os: '*'}, limits: {memory.peak: 1MiB}}\n"
+    )
+    for name, board in (("devices.yaml", "a"), ("others.yaml", "b")):
+        (here / name).write_text(inventory % board)
+    (here / "fleet.yaml").write_text("scheduler: tcp://127.0.0.1:8786\nboards: [{name: a}]\n")
+    run("fleet", "run", "--", "file-typing")
+    journal = last_journal(here / "results")
+    assert journal is not None
+    assert journal.arguments == ["--devices", "devices.yaml", "file-typing"]
+    assert journal.files["devices.yaml"][1] == "devices.yaml"
+    run("fleet", "run", "--out", "typed", "--", "file-typing", "--devices", "others.yaml")
+    typed = last_journal(here / "typed")
+    assert typed is not None
+    assert list(typed.files) == ["others.yaml"]
 
 
 def test_code_does_not_travel(here: Path) -> None:
