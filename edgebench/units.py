@@ -78,6 +78,12 @@ def format_ns(ns: float) -> str:
     return " ".join(_three_digits(ns, _NS, whole="ns"))
 
 
+def format_clock(seconds: float) -> str:
+    """Minutes and seconds: "1:05"."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
 def format_rate(per_s: float) -> str:
     """Three significant digits: "7.31", "136", "12.3k", "1.2M"."""
     return "".join(_three_digits(per_s, _RATES))

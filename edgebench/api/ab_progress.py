@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edgebench.ab_test.ab_runner import ABCell, Watcher
-from edgebench.api.run_progress import clock
 from edgebench.text.plain_text import plain, say
+from edgebench.units import format_clock
 
 
 class LineWatcher:
@@ -22,7 +22,7 @@ class LineWatcher:
         number = len(cell.pairs) + 1
         if number > self._sweep:
             self._sweep = number
-            left = "" if left_s is None else f", {clock(left_s)} of the budget left"
+            left = "" if left_s is None else f", {format_clock(left_s)} of the budget left"
             self._write(f"pair {number} of each open cell{left}")
 
     def pair_done(self, cell: ABCell) -> None:
@@ -35,7 +35,7 @@ class LiveWatcher(LineWatcher):
     """For terminals: one line, rewritten between pairs and never while one is measured."""
 
     def pair_starts(self, cell: ABCell, wanted: int, left_s: float | None) -> None:
-        left = "" if left_s is None else f" {clock(left_s)} left "
+        left = "" if left_s is None else f" {format_clock(left_s)} left "
         text = f"pair {len(cell.pairs) + 1}/{wanted}{left} {cell.case.cell}"
         print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -56,14 +57,18 @@ def planned(
     # Boards have the same edgebench: they would refuse the same.
     check_for_other_machines(options)
     if last_journal(out) is not None:
-        say(
-            f"an earlier run of a fleet in {out} has not ended; `edgebench fleet run --resume` goes on with it"
-        )
+        say(f"an earlier run of a fleet in {out} has not ended; `{_resume(out)}` goes on with it")
     arguments = [part for word in arguments for part in _words(word)]
     files = {str(typed[name]): Path(str(typed[name])) for name in TRAVELLING if typed.get(name)}
     journal = new_journal(chosen, arguments, files, bundle)
     keep_journal(out, journal)
     return chosen, journal
+
+
+def _resume(out: Path) -> str:
+    """The command that goes on with the last run of a folder."""
+    elsewhere = [] if out == Path("results") else ["--out", str(out)]
+    return shlex.join(["edgebench", "fleet", "run", "--resume", *elsewhere])
 
 
 def _refuse_files_that_stay(options: Options) -> None:

@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgebench import stats
+from edgebench.fleet.board_progress import Progress, progress_path, write_progress
 from edgebench.measure.runner import Outlook, Target
 from edgebench.record import Reason, Record, Replicate
 from edgebench.text.plain_text import plain, say
-from edgebench.units import format_bytes, format_ns
+from edgebench.units import format_bytes, format_clock, format_ns
 
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
 
@@ -28,19 +30,14 @@ def describe(target: Target) -> str:
     return " ".join([cell.workload, cell.backend, str(cell.variant["precision"]), *axes])
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds: 1:05."""
-    whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
 def outlook_text(outlook: Outlook) -> str:
     """Says what will be measured, how long that takes, and what the budget allows."""
     cells = "1 cell" if outlook.cells == 1 else f"{outlook.cells} cells"
-    text = f"{cells}, {outlook.processes} processes or more, about {clock(outlook.expected_s)}"
+    processes = "1 process" if outlook.processes == 1 else f"{outlook.processes} processes"
+    text = f"{cells}, {processes} or more, about {format_clock(outlook.expected_s)}"
     if outlook.budget_s is None:
         return text
-    text += f"; the budget leaves {clock(outlook.budget_s)}"
+    text += f"; the budget leaves {format_clock(outlook.budget_s)}"
     if not outlook.reachable:
         text += ", which is likely to be too little for the first one"
     elif outlook.reachable < outlook.cells:
@@ -127,7 +124,7 @@ class LineWatcher:
         now_s = self._now()
         if now_s - self._said_s >= LINE_EVERY_S:
             left_s = self._until_s - now_s
-            left = f", {clock(left_s)} left" if left_s >= 1 else ""
+            left = f", {format_clock(left_s)} left" if left_s >= 1 else ""
             self.say(f"{self._doing}{left}")
 
     def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
@@ -142,6 +139,32 @@ class LineWatcher:
     def completed(self, record: Record) -> None:
         if (text := self._completed.text(record)) is not None:
             self.say(text)
+
+
+class BoardWatcher(LineWatcher):
+    """For a board of a fleet: what it does now stands in a file, which is asked for, and only news become lines."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def prepares(self, target: Target) -> None:
+        super().prepares(target)
+        write_progress(self._path, Progress(self._doing))
+
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
+        super().starts(target, number, total, left_s)
+        foreseen = number <= total
+        progress = Progress(
+            describe(target),
+            number,
+            total if foreseen else None,
+            time.time() + left_s if foreseen else None,
+        )
+        write_progress(self._path, progress)
+
+    def tick(self) -> None:
+        pass
 
 
 class LiveWatcher:
@@ -191,7 +214,7 @@ class LiveWatcher:
             self._task,
             completed=number - 1,
             total=total,
-            left=clock(left_s),
+            left=format_clock(left_s),
             description=self._fitting(describe(target)),
         )
         self._progress.refresh()
@@ -204,7 +227,7 @@ class LiveWatcher:
 
     def tick(self) -> None:
         self._left_s -= 1
-        self._progress.update(self._task, left=clock(self._left_s))
+        self._progress.update(self._task, left=format_clock(self._left_s))
         self._progress.refresh()
 
     def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
@@ -225,6 +248,10 @@ class LiveWatcher:
 @contextmanager
 def watching() -> Iterator[LineWatcher | LiveWatcher]:
     """The watcher that suits stderr, for as long as the run takes."""
+    path = progress_path()
+    if path is not None:
+        yield BoardWatcher(path)
+        return
     if not sys.stderr.isatty():
         yield LineWatcher()
         return

@@ -20,7 +20,7 @@ from edgebench.errors import StoreError
 from edgebench.files.atomic_write import whole_file
 from edgebench.fleet import board_tasks
 from edgebench.fleet.board_tasks import CHUNK_BYTES, Answer
-from edgebench.fleet.dask_link import LinkError
+from edgebench.fleet.dask_link import DistrustError, LinkError
 from edgebench.fleet.fleet_file import Board
 
 POLL_S: Final = 1.0
@@ -70,6 +70,8 @@ class BoardState:
     said: str = ""
     records: int = 0
     temperature_c: float | None = None
+    process: str = ""  # which one of its run, as "3 of 12"
+    left_s: float | None = None  # until its run is expected to be over
     code: int | None = None  # exit code of its run
     files: list[Path] = field(default_factory=list)  # results that arrived
 
@@ -205,6 +207,9 @@ class BoardRun:
         while not self._stop.is_set():
             try:
                 answer = self._calls.call(self._board.name, task, *values)
+            except DistrustError as error:
+                self._fail(str(error))
+                return None
             except LinkError as error:
                 self.shown.state, self.shown.said = "offline", str(error)
                 if time.monotonic() - since > OFFLINE_S:
@@ -316,7 +321,10 @@ class BoardRun:
         if answer["state"] == "running":
             self.shown.state = "running"
         self.shown.records = answer.get("records", self.shown.records)
-        self.shown.said = answer.get("said") or self.shown.said
+        progress = answer.get("progress") or {}
+        self.shown.said = progress.get("cell") or answer.get("said") or self.shown.said
+        self.shown.process = _process(progress)
+        self.shown.left_s = progress.get("left_s")
 
     def _fetch(self) -> bool:
         """Result files as they are on the board, whole or not at all; then the board may forget them."""
@@ -353,6 +361,13 @@ class BoardRun:
                 return
             yield piece
             offset += len(piece)
+
+
+def _process(progress: Mapping[str, Any]) -> str:
+    """ "3 of 12"; "" where none runs."""
+    number, total = progress.get("number"), progress.get("total")
+    of = f" of {total}" if total else ""
+    return f"{number}{of}" if number else ""
 
 
 def _last_words(said: str) -> str:

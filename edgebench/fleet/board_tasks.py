@@ -6,6 +6,7 @@ Dask sends their names, never their code. They answer with plain values, {"error
     STATE/jobs/<job>/job.json        what was asked for
     STATE/jobs/<job>/lock            held by the process that measures
     STATE/jobs/<job>/said            its stderr
+    STATE/jobs/<job>/progress        the cell that it measures (board_progress)
     STATE/jobs/<job>/results/        result file and journal of `edgebench run`
     STATE/jobs/<job>/ended           its exit code
 """
@@ -27,12 +28,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from edgebench.fleet.board_progress import PROGRESS_VARIABLE, read_progress
+
 STATE_VARIABLE: Final = "EDGEBENCH_FLEET_STATE"
 CHUNK_BYTES: Final = 1 << 20
 _JOB = re.compile(r"[0-9a-f]{16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,120}")
 _TAIL_BYTES = 4000
+_PROGRESS = "progress"
 
 Answer = dict[str, Any]
 
@@ -145,6 +149,7 @@ def _launch(folder: Path, lock: int) -> None:
             stdout=nothing,
             stderr=said,
             cwd=folder,
+            env={**os.environ, PROGRESS_VARIABLE: str(folder / _PROGRESS)},
             pass_fds=(lock,),
             start_new_session=True,
         )
@@ -185,6 +190,7 @@ def poll(job: str) -> Answer:
         "state": state,
         "code": ended,
         "said": _last_line(folder / "said"),
+        "progress": read_progress(folder / _PROGRESS, folder / "said") if held else None,
         "records": sum(_lines(path) for path in results),
         "temperature_c": _hot_c(),
     }

@@ -20,6 +20,10 @@ class LinkError(Exception):
     """A call did not come back: the board, the scheduler or the network is not there. It may be made again."""
 
 
+class DistrustError(Exception):
+    """The scheduler's certificate and those here do not fit each other: no later call does better."""
+
+
 class Link:
     """One connection to the scheduler, for all boards and threads."""
 
@@ -37,7 +41,7 @@ class Link:
         *values: Any,
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> Answer:
-        """The answer of a task on a board. Raises LinkError."""
+        """The answer of a task on a board. Raises LinkError, or DistrustError."""
         client = self._connected()
         future = None
         try:
@@ -59,12 +63,13 @@ class Link:
                     future.release() if future.done() else future.cancel(force=True)
 
     def _connected(self) -> Any:
-        """Raises LinkError where there is no scheduler."""
+        """Raises LinkError where there is no scheduler, DistrustError where it is not ours."""
         with self._lock:
             if self._client is not None and self._is_alive(self._client):
                 return self._client
             self._close()
             from distributed import Client
+            from distributed.comm.core import FatalCommClosedError
 
             try:
                 self._client = Client(
@@ -73,6 +78,10 @@ class Link:
                     timeout=CONNECT_TIMEOUT_S,
                     set_as_default=False,
                 )
+            except FatalCommClosedError:
+                raise DistrustError(
+                    f"{self._address} has certificates of another `edgebench fleet certs`, or began with expired ones"
+                ) from None
             except Exception as error:  # noqa: BLE001
                 raise LinkError(f"no scheduler at {self._address}: {_words(error)}") from None
             return self._client

@@ -21,7 +21,6 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
-from edgebench.api.run_progress import clock
 from edgebench.api.run_request import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
 from edgebench.definitions.workload import PARITY_METRIC, Workload
@@ -72,6 +71,7 @@ from edgebench.search.search_report import (
     search_rows,
 )
 from edgebench.tasks import task_metrics
+from edgebench.units import format_clock
 from edgebench.words.search_words import output_error
 
 #: Precisions that are measured beside the maps, where the backend has them.
@@ -151,7 +151,7 @@ class Found:
 
 
 def left_text(seconds: float) -> str:
-    return f"{clock(seconds)} left"
+    return f"{format_clock(seconds)} left"
 
 
 def confidence_of(value: float) -> float:
@@ -341,7 +341,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
             start, sets = kept
             return measure(msgspec.structs.replace(options, sets=sets), start, it.voice)
     it.voice.say(
-        f"search: measuring {len(precisions)} precisions for {clock(left_s)}, then testing quality; "
+        f"search: measuring {len(precisions)} precisions for {format_clock(left_s)}, then testing quality; "
         f"{left_text(it.budget.left_s)}"
     )
     start = Start(it.request.command, it.request.out, time.monotonic())

@@ -26,7 +26,7 @@ from edgebench.fleet.board_runs import (
     run_boards,
 )
 from edgebench.fleet.board_tasks import Answer
-from edgebench.fleet.dask_link import LinkError
+from edgebench.fleet.dask_link import DistrustError, Link, LinkError
 from edgebench.fleet.fleet_file import Board
 from edgebench.fleet.live_view import LiveView, board_line
 
@@ -162,6 +162,48 @@ def test_board_that_is_away_is_a_line_and_the_others_go_on(tmp_path: Path) -> No
     assert states["b"].state == "done"
 
 
+def test_scheduler_that_is_not_trusted_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: a board was offline for ten minutes, as the certificates here were another authority's."""
+    from distributed.comm.core import FatalCommClosedError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FatalCommClosedError("TLS certificate does not match. Check your security settings.")
+
+    monkeypatch.setattr("distributed.Client", refuse)
+    monkeypatch.setattr(board_runs, "OFFLINE_S", 600.0)
+    with pytest.raises(DistrustError):
+        Link("tls://desk:8786", None).call("a", board_tasks.describe)
+    journal = new_journal([Board(name="a")], [], {})
+    link = Link("tls://desk:8786", None)
+    [state] = run_boards([Board(name="a")], journal, link, tmp_path, lambda _: None)
+    assert board_line(state) == (
+        "a: failed: tls://desk:8786 has certificates of another `edgebench fleet certs`, or began with expired ones"
+    )
+
+
+def test_line_of_a_board_has_its_cell_its_progress_and_the_time_left(tmp_path: Path) -> None:
+    board = BoardRun(
+        Board(name="a"),
+        Desk(tmp_path, new_journal([Board(name="a")], [], {})),
+        Shelf({}),
+        threading.Event(),
+    )
+    told = {"state": "running", "records": 2, "temperature_c": 61.2, "said": "done: one"}
+    progress = {"cell": "file-typing ort fp32", "number": 3, "total": 12, "left_s": 65.0}
+    board._note({**told, "progress": progress})
+    assert board_line(board.shown) == (
+        "a: running, 2 rows, process 3 of 12, 1:05 left, 61 C: file-typing ort fp32"
+    )
+    board._note({**told, "progress": {**progress, "cell": ""}})
+    assert board_line(board.shown).endswith("61 C: done: one")
+    board._note({**told, "progress": {**progress, "total": None, "left_s": None}})
+    assert "process 3, 61 C" in board_line(board.shown)
+    board._note(told)
+    assert board_line(board.shown) == "a: running, 2 rows, 61 C: done: one"
+
+
 def test_hot_board_waits_and_busy_board_is_asked_again(tmp_path: Path) -> None:
     board = StandIn(heat=[80.0, 70.0, 54.0], busy=2)
     states = run(tmp_path, Shelf({"a": board}), Board(name="a", cool_to_c=55.0))
@@ -286,6 +328,14 @@ def test_live_view_tells_of_changes_alone() -> None:
         state.state = "done"
         view.show([state])
     assert told == ["pi: running, 3 rows, 61 C: cell 1", "pi: done, 3 rows, 61 C"]
+
+
+def test_time_that_passes_is_no_news() -> None:
+    told: list[str] = []
+    with LiveView(told.append, iter(range(0, 1000, 10)).__next__, terminal=False) as view:
+        for left_s in (65.0, 55.0, 45.0):
+            view.show([BoardState("pi", "running", "cell 1", 3, left_s=left_s)])
+    assert told == ["pi: running, 3 rows, 1:05 left: cell 1"]
 
 
 def test_tasks_are_named_functions_of_plain_values() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgebench.fleet import board_tasks
+from edgebench.fleet.board_progress import PROGRESS_VARIABLE, Progress, write_progress
 from edgebench.fleet.board_tasks import STATE_VARIABLE
 
 JOB, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -147,3 +148,33 @@ def test_names_lead_nowhere_else(state: Path, name: str) -> None:
         board_tasks.has_file("0" * 64, name)
     with pytest.raises(ValueError, match="not the name of a job"):
         board_tasks.poll(name)
+
+
+def test_running_job_tells_its_cell_until_its_run_has_said_something_else(state: Path) -> None:
+    start()
+    assert board_tasks.poll(JOB)["progress"] is None
+    folder = state / "jobs" / JOB
+    (folder / "said").write_text("first look")
+    write_progress(folder / "progress", Progress("cell b", 2, 4, time.time() + 60))
+    os.utime(folder / "progress", (time.time() + 1, time.time() + 1))
+    progress = board_tasks.poll(JOB)["progress"]
+    assert 50 < progress.pop("left_s") <= 60
+    assert progress == {"cell": "cell b", "number": 2, "total": 4}
+    os.utime(folder / "said", (time.time() + 2, time.time() + 2))
+    assert board_tasks.poll(JOB)["progress"]["cell"] == ""
+    (folder / "progress").write_text("torn")
+    assert board_tasks.poll(JOB)["progress"] is None
+    go(state)
+    until("ended")
+    write_progress(folder / "progress", Progress("cell b"))
+    assert board_tasks.poll(JOB)["progress"] is None
+
+
+def test_run_is_told_where_it_keeps_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: told.append(options["env"]))
+    board_tasks._launch(tmp_path, os.open(os.devnull, os.O_RDONLY))
+    assert told[0][PROGRESS_VARIABLE] == str(tmp_path / "progress")
+    assert told[0]["PATH"] == os.environ["PATH"]

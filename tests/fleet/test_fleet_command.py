@@ -137,7 +137,8 @@ def test_earlier_run_that_has_not_ended_is_told(
     planned(fleet, [], ["--budget=60s"], {}, here / "results")
     assert capfd.readouterr().err == ""
     _, journal = planned(fleet, ["b"], [], {}, here / "results")
-    assert "has not ended" in capfd.readouterr().err
+    resume = f"`edgebench fleet run --resume --out {here / 'results'}` goes on with it"
+    assert resume in capfd.readouterr().err
     assert list(journal.jobs) == ["b"]
     boards, newest = reopened(fleet, [], here / "results")
     assert newest.run == journal.run

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
+
 import pytest
 
-from edgebench.api.run_progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
+from edgebench.api.run_progress import (
+    LINE_EVERY_S,
+    LineWatcher,
+    describe,
+    look_text,
+    outlook_text,
+    watching,
+)
 from edgebench.assets import download_progress as downloads
+from edgebench.fleet.board_progress import PROGRESS_VARIABLE
 from edgebench.measure.runner import Outlook
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.record import Memory, Quality, Reason
@@ -73,6 +85,28 @@ def test_a_download_tells_how_far_it_is() -> None:
     ]
 
 
+def test_run_of_a_board_keeps_what_it_does_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "progress"
+    monkeypatch.setenv(PROGRESS_VARIABLE, str(file))
+    what = describe(target("a"))
+    with watching() as watcher:
+        watcher.prepares(target("a"))
+        assert json.loads(file.read_bytes())["cell"] == f"preparing the model of {what}"
+        watcher.starts(target("a"), 1, 3, 30.0)
+        told = json.loads(file.read_bytes())
+        assert (told["cell"], told["number"], told["total"]) == (what, 1, 3)
+        assert 0 < told["until_s"] - time.time() <= 30
+        watcher.starts(target("a"), 4, 3, 0.0)
+        told = json.loads(file.read_bytes())
+        assert (told["number"], told["total"], told["until_s"]) == (4, None, None)
+        file.unlink()
+        file.mkdir()  # cannot be replaced, and the run goes on
+        watcher.starts(target("a"), 5, 5, 1.0)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_run_says_what_it_is_about_to_do_and_what_the_budget_allows() -> None:
     free = Outlook(cells=12, processes=36, expected_s=190.0, budget_s=None, reachable=12)
     assert outlook_text(free) == "12 cells, 36 processes or more, about 3:10"
@@ -81,6 +115,8 @@ def test_a_run_says_what_it_is_about_to_do_and_what_the_budget_allows() -> None:
         "12 cells, 36 processes or more, about 3:10; the budget leaves 0:20, which is likely to end "
         "after 4 of the cells"
     )
+    one = Outlook(cells=1, processes=1, expected_s=4.0, budget_s=None, reachable=1)
+    assert outlook_text(one) == "1 cell, 1 process or more, about 0:04"
     tiny = Outlook(cells=2, processes=6, expected_s=13.0, budget_s=1.0, reachable=0)
     assert outlook_text(tiny) == (
         "2 cells, 6 processes or more, about 0:13; the budget leaves 0:01, which is likely to be too little for the "
