@@ -138,7 +138,7 @@ def check_sets(
             for value in values:
                 budget_bytes(value)
         elif able:
-            _check_option(axis, values, able)
+            _check_option(axis, values, able, generating)
 
 
 def _check_workers(values: Sequence[Scalar]) -> None:
@@ -168,7 +168,9 @@ def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> 
             raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
 
 
-def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> None:
+def _check_option(
+    axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtime], generating: bool
+) -> None:
     options = [runtime.options[axis] for runtime in runtimes if axis in runtime.options]
     names = ", ".join(runtime.backend.name for runtime in runtimes)
     if not options:
@@ -178,6 +180,7 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtim
             MEMORY_BUDGET,
             SAMPLES_PER_QUERY,
             WORKERS,
+            *(OF_REQUESTS if generating else ()),
             *(name for runtime in runtimes for name in runtime.options),
         }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""

@@ -40,6 +40,7 @@ def reason(cell: Cell) -> str:
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
+        ({"lokup": [3]}, "did you mean 'lookup'"),
         ({"draft_tokens": [4]}, "draft_tokens has no effect without lookup or draft"),
         ({"lookup": [3], "draft_confidence": [0.5]}, "without draft"),
         ({"reuse": [True]}, "reuse has no effect without turns"),
