@@ -1,7 +1,8 @@
 """hyperfine: `--export-json`. A row is one command with its parameters; a sample is one run of the process.
 
 The time is that of the whole process, start and end included, less the shell that hyperfine has measured. A run whose
-exit code is not 0 (`--ignore-failure`) is left out and counted.
+exit code is not 0 (`--ignore-failure`) is left out and counted. A command that is about as short as the shell comes out
+at 0 in some runs: its time is unknown then.
 """
 
 from __future__ import annotations
@@ -60,8 +61,13 @@ def _record(
     reported = _source.Reported(
         statistic={"memory.peak": "largest resident size of a run"},
         notes=["the time of a whole process, its start and end included"],
-        samples_ns=source.samples_ns(times, "a time", line, 1e9),
     )
+    if lost := sum(time == 0 for time in times):
+        reported.unknown["latency_ns"] = (
+            f"{lost} of {len(times)} runs came out at 0, the time of the shell taken off: hyperfine --shell=none measures them"
+        )
+    else:
+        reported.samples_ns = source.samples_ns(times, "a time", line, 1e9)
     sizes = result.get("memory_usage_byte")
     if isinstance(sizes, list) and sizes:
         peak = max(source.number(size, "memory", line) for size in sizes)

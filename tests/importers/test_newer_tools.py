@@ -48,6 +48,20 @@ def test_hyperfine_runs_are_samples_and_failed_ones_are_left_out() -> None:
     assert "left out 12 of 12 runs" in notes_of("hyperfine", file)[0]
 
 
+def test_hyperfine_time_of_a_command_shorter_than_the_shell_is_unknown(tmp_path: Path) -> None:
+    """As hyperfine 1.15 prints of `true`: the other commands of the file are none the worse."""
+    results = [
+        {"command": "true", "times": [0.0, 0.0, 0.0086], "exit_codes": [0, 0, 0]},
+        {"command": "sleep 0.02", "times": [0.021, 0.022, 0.023], "exit_codes": [0, 0, 0]},
+    ]
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"results": results}), encoding="utf-8")
+    short, other = rows_of("hyperfine", file)
+    assert short.latency_ns.p50 is None
+    assert "2 of 3 runs came out at 0" in short.unknown["latency_ns"]
+    assert other.latency_ns.p50 == 22e6
+
+
 def test_pytest_benchmark_samples_are_calls_only_where_a_round_is_one_call() -> None:
     file = DATA / "pytest-benchmark" / "benchmark.json"
     rows = {row.title.rpartition("::")[2]: row for row in rows_of("pytest-benchmark", file)}
