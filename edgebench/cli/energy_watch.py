@@ -15,7 +15,7 @@ from edgebench.cli.shared.options import format_option, sysroot_option
 from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:
-    from edgebench.energy.integrate import Refused, WindowEnergy
+    from edgebench.energy.energy_window import Refused, WindowEnergy
     from edgebench.energy.meter_watch import Watch
     from edgebench.energy.source import EnergySource, NoEnergy
     from edgebench.render.wrapping import Line
@@ -88,7 +88,7 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
 
 def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[str, Any], str]:
     """The JSON, and the words that it has no key for."""
-    from edgebench.energy.integrate import Refused
+    from edgebench.energy.energy_window import Refused
 
     energy: WindowEnergy | Refused = watch.energy(seconds)
     refused = isinstance(energy, Refused)

@@ -126,7 +126,6 @@ def _why(records: Sequence[Record]) -> str:
 
 
 def facts_of_log(log: MeterLog, alignment: Alignment, meter: Meter) -> SourceFacts:
-    """The log as a source of energy."""
     return SourceFacts(
         name=log.path.name,
         kind="measured_external",

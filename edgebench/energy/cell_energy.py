@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import msgspec
 
 from edgebench import stats
-from edgebench.energy.error_budget import combined
+from edgebench.energy.error_budget import total
 from edgebench.record import Energy, EnergyUncertainty
 
 
@@ -101,14 +101,6 @@ def combine(energies: Iterable[Energy | None]) -> Energy | None:
         caveats=tuple(dict.fromkeys(text for energy in good for text in energy.caveats)),
         modelled=good[0].modelled,
         trace=None,
-    )
-
-
-def total(parts: EnergyUncertainty) -> float:
-    """The half-width that the parts make together."""
-    return combined(
-        (parts.quantum_j, parts.gain_j, parts.offset_j),
-        (parts.edge_j, parts.sampling_j, parts.gap_j, parts.spread_j or 0.0),
     )
 
 

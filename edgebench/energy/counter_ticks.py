@@ -16,12 +16,12 @@ from edgebench.energy.energy_window import (
     MIN_UPDATES,
     Facts,
     Refused,
-    Uncertainty,
     WindowEnergy,
     needed_between_ticks_s,
 )
 from edgebench.energy.error_budget import combined
 from edgebench.energy.source import Sample
+from edgebench.record import EnergyUncertainty
 
 #: Power at a tick over the mean power around it, at most, where ticks are far apart.
 _UNSEEN = 2.0
@@ -74,7 +74,7 @@ def integrate_counter(
     failed = sum(s.value is None and start_ns <= s.start_ns <= end_ns for s in samples)
     return WindowEnergy(
         energy_j,
-        Uncertainty(
+        EnergyUncertainty(
             edge_j=combined(
                 (
                     float(known_s[first]) / 2 * at_start * unseen,

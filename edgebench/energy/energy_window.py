@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Protocol
 
-from edgebench.energy.error_budget import combined
+from edgebench.energy.error_budget import total
 from edgebench.energy.source import EnergySource, Kind, Quantity, ReasonCode
+from edgebench.record import EnergyUncertainty
 
 #: Two free edges bound the relative error by 2*P*tau / (P*T) = 2 / updates: 2 % at 100.
 MIN_UPDATES = 100
@@ -17,31 +17,8 @@ MIN_COVERED = 0.5
 MAX_MISSING = 0.1
 #: An interval between readings longer than so many usual ones is a gap, also without a failed read.
 GAP_INTERVALS = 4.0
-
-
 #: What is asked where power is less than nothing.
 WRONG_WAY = "is the meter connected the wrong way round?"
-
-
-class Facts(Protocol):
-    """Holds what integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
-
-    @property
-    def quantity(self) -> Quantity: ...
-    @property
-    def averages(self) -> bool: ...
-    @property
-    def period_s(self) -> float: ...
-    @property
-    def calm_s(self) -> float: ...
-    @property
-    def resolution(self) -> float: ...
-    @property
-    def gain_error(self) -> float: ...
-    @property
-    def offset_w(self) -> float: ...
-    @property
-    def latency_s(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,25 +43,8 @@ class SourceFacts:
         return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
 
 
-@dataclass(frozen=True)
-class Uncertainty:
-    """Half-widths in joules, of the energy of one window. Quantum, gain and offset are bounds that
-    all windows of a meter share; the others are random."""
-
-    edge_j: float = 0.0  # where a window's edges fall between updates
-    sampling_j: float = 0.0  # of a varying load seen at moments only
-    gap_j: float = 0.0  # bridged gaps
-    quantum_j: float = 0.0  # smallest step of the meter, worst case
-    gain_j: float = 0.0  # the meter's error in proportion to the value
-    offset_j: float = 0.0  # the meter's constant error
-
-    @property
-    def total_j(self) -> float:
-        """All parts combined."""
-        return combined(
-            (self.quantum_j, self.gain_j, self.offset_j),
-            (self.edge_j, self.sampling_j, self.gap_j),
-        )
+#: What integration must know of a source.
+Facts = EnergySource | SourceFacts
 
 
 @dataclass(frozen=True)
@@ -96,7 +56,7 @@ class WindowEnergy:
     """
 
     energy_j: float
-    uncertainty: Uncertainty
+    uncertainty: EnergyUncertainty  # in joules of the window
     start_ns: int
     end_ns: int
     updates: int  # of the meter within it
@@ -112,7 +72,7 @@ class WindowEnergy:
 
     @property
     def uncertainty_j(self) -> float:
-        return self.uncertainty.total_j
+        return total(self.uncertainty)
 
 
 @dataclass(frozen=True)
@@ -131,10 +91,7 @@ def refuse_without_power(energy: WindowEnergy | Refused, total_rail: str) -> Win
         return energy
     if energy.energy_j == 0:
         return Refused("counter_dead", f"{total_rail} stayed at 0 W")
-    return Refused(
-        "counter_dead",
-        f"{total_rail}: {energy.average_w:.3g} W; {WRONG_WAY}",
-    )
+    return Refused("counter_dead", f"{total_rail}: {energy.average_w:.3g} W; {WRONG_WAY}")
 
 
 def flows_back(facts: Facts, watts: Mapping[str, float | None]) -> Refused | None:

@@ -12,22 +12,11 @@ from edgebench.energy.energy_window import (
     MIN_UPDATES,
     Facts,
     Refused,
-    Uncertainty,
     WindowEnergy,
     needed_between_ticks_s,
 )
 from edgebench.energy.sampler import MAX_INTERVAL_S, poll_interval_s
 from edgebench.energy.source import Sample
-
-__all__ = [
-    "MIN_UPDATES",
-    "Facts",
-    "Refused",
-    "Uncertainty",
-    "WindowEnergy",
-    "integrate",
-    "needed_s",
-]
 
 #: A planned window is longer than the shortest that serves: readings come late on a busy machine.
 _MARGIN = 1.15
@@ -56,7 +45,7 @@ def integrate(
 
 def calm_interval_s(window_s: float) -> float:
     """Time between two looks at a meter of power that windows of this length need: waking up is most
-    of what a look costs. At most `LONGEST_INTERVAL_S`."""
+    of what a look costs. At most `MAX_INTERVAL_S`."""
     return min(MAX_INTERVAL_S, window_s / (_MARGIN * MIN_UPDATES))
 
 

@@ -77,10 +77,7 @@ class MeterLog:
 
 
 def read_log(
-    path: Path,
-    named: dict[Role, str] | None = None,
-    volts: float | None = None,
-    mark: str = "",
+    path: Path, named: dict[Role, str] | None = None, volts: float | None = None, mark: str = ""
 ) -> MeterLog:
     """Reads a log. `named`: columns by the user's word, which decide what is read; `volts`: of a log of
     current alone; `mark`: the decimal one, where the user tells it.
@@ -394,8 +391,7 @@ class _Numbers:
         unit = self._units.get(column.index, "")
         if unit and column.unit and UNITS[unit] != UNITS[column.unit]:
             raise UsageError(
-                f"{self._table.where(0)}: {column.name}: its cells are in {unit}",
-                _OTHER_UNIT,
+                f"{self._table.where(0)}: {column.name}: its cells are in {unit}", _OTHER_UNIT
             )
         scale = UNITS[unit][1] if unit else columns.scale(column)
         quantity: Quantity = "energy" if column.role == "energy" else "power"

@@ -8,8 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edgebench.energy.energy_window import SourceFacts, flows_back, refuse_without_power
-from edgebench.energy.integrate import Refused, WindowEnergy, integrate
+from edgebench.energy.energy_window import (
+    Refused,
+    SourceFacts,
+    WindowEnergy,
+    flows_back,
+    refuse_without_power,
+)
+from edgebench.energy.integrate import integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import EnergySource, Quantity, Rail, Sample
 
@@ -91,7 +97,6 @@ class Watch:
                 series.values.append((at_ns, rail.value))
 
     def rails(self) -> list[RailPower]:
-        """Every rail so far."""
         return [
             RailPower(
                 name,

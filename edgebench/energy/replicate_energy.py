@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TypedDict
 
 import msgspec
 
-from edgebench.energy.energy_per_inference import energy_delay, net_energy
-from edgebench.energy.energy_window import SourceFacts, refuse_without_power
-from edgebench.energy.integrate import Refused, WindowEnergy, integrate
+from edgebench.energy.energy_window import Refused, SourceFacts, WindowEnergy, refuse_without_power
+from edgebench.energy.error_budget import combined
+from edgebench.energy.integrate import integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import Sample
 from edgebench.record import Energy, EnergyTrace, EnergyUncertainty, Replicate
 
 #: What a reader may keep of a trace: a few hundred readings a window.
 _MAX_TRACED = 20_000
+#: Net energy is not told where idle power moved by more than this share of it.
+MAX_DRIFT = 0.1
 
 Idle = WindowEnergy | Refused | None
 
@@ -44,21 +48,17 @@ def window_energy(
         )
     count = inferences(replicate, batch, window.start_ns, window.end_ns)
     joules = window.energy_j / count
-    parts = window.uncertainty
+    parts = msgspec.structs.asdict(window.uncertainty).items()
     energy = Energy(
         status="ok",
         j_per_inference=joules,
         uncertainty_j=window.uncertainty_j / count,
         average_w=window.average_w,
         uncertainty=EnergyUncertainty(
-            edge_j=parts.edge_j / count,
-            sampling_j=parts.sampling_j / count,
-            gap_j=parts.gap_j / count,
-            quantum_j=parts.quantum_j / count,
-            gain_j=parts.gain_j / count,
-            offset_j=parts.offset_j / count,
+            **{name: part / count for name, part in parts if part is not None}
         ),
-        edp_j_s=energy_delay(joules, seconds_per_inference(replicate, batch)),
+        # Energy-delay product (Horowitz, Indermaur, Gonzalez 1994): both of one inference.
+        edp_j_s=joules * seconds_per_inference(replicate, batch),
         inferences_per_j=1 / joules if joules > 0 else None,
         energy_j=window.energy_j,
         inferences=count,
@@ -147,6 +147,50 @@ def _net(gross: WindowEnergy, count: float, before: Idle, after: Idle) -> dict[s
         "net_j_per_inference": net.energy_j / count,
         "net_uncertainty_j": net.uncertainty_j / count,
     }
+
+
+@dataclass(frozen=True)
+class Net:
+    """Energy beyond idle. `energy_j` is None where idle was not steady enough, and `reason` says so."""
+
+    energy_j: float | None
+    uncertainty_j: float | None
+    reason: str = ""
+
+
+def net_energy(window: WindowEnergy, before: WindowEnergy, after: WindowEnergy) -> Net:
+    """Net = gross - idle power * T, idle being the mean of before and after.
+
+    Suppressed where idle drifted by more than a tenth of net, which has to be positive. The meter's
+    offset is the same in all three windows and falls out; the rest combines as independent, and half
+    of the drift is a bound.
+    """
+    seconds = window.window_s
+    idle_w = (before.average_w + after.average_w) / 2
+    net_j = window.energy_j - idle_w * seconds
+    drift_j = abs(before.average_w - after.average_w) * seconds
+    if net_j <= 0:
+        return Net(None, None, f"idle ({idle_w:.3g} W) took as much as the load")
+    if drift_j > MAX_DRIFT * net_j:
+        return Net(
+            None,
+            None,
+            f"idle moved from {before.average_w:.3g} to {after.average_w:.3g} W: more than a tenth "
+            "of what lies between idle and load",
+        )
+    idle_w_within = (
+        math.hypot(
+            _without_offset(before) / before.window_s, _without_offset(after) / after.window_s
+        )
+        / 2
+    )
+    within_j = combined((drift_j / 2,), (_without_offset(window), idle_w_within * seconds))
+    return Net(net_j, within_j)
+
+
+def _without_offset(window: WindowEnergy) -> float:
+    parts = window.uncertainty
+    return combined((parts.quantum_j, parts.gain_j), (parts.edge_j, parts.sampling_j, parts.gap_j))
 
 
 def _rate_hz(samples: Sequence[Sample]) -> float | None:

@@ -12,13 +12,11 @@ import math
 import os
 import pickle
 import struct
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
-from edgebench.energy.energy_window import SourceFacts
-from edgebench.energy.source import EnergySource, Quantity, Sample
+from edgebench.energy.energy_window import Facts, SourceFacts
+from edgebench.energy.source import EnergySource, Sample
 from edgebench.errors import EdgebenchError
 from edgebench.processes.child import Child, Limits, Setup
 from edgebench.processes.python_command import module_command
@@ -35,27 +33,18 @@ _START_S = 15.0
 _MAX_SHOWN = 200  # characters of an answer that is none
 
 
-class _Paced(Protocol):
-    @property
-    def quantity(self) -> Quantity: ...
-    @property
-    def period_s(self) -> float: ...
-    @property
-    def calm_s(self) -> float: ...
-
-
 class SamplerError(EdgebenchError):
     """The helper process could not open the source, or died."""
 
 
-def poll_interval_s(facts: _Paced) -> float:
+def poll_interval_s(facts: Facts) -> float:
     """Mean time between two reads of a source."""
     if facts.quantity == "energy":
         return MAX_INTERVAL_S
     return min(MAX_INTERVAL_S, max(MIN_INTERVAL_S, facts.period_s, facts.calm_s))
 
 
-def jittered(facts: _Paced) -> bool:
+def jittered(facts: Facts) -> bool:
     """Whether reads come at random moments of their intervals, so that they cannot beat with a
     load. A counter sums by itself and is read evenly, which dates its ticks best."""
     return facts.quantity == "power"
@@ -96,12 +85,6 @@ class Sampler:
         last = self._find(end_ns + margin_ns)
         data = os.pread(self._reader, (last - first) * RECORD.size, first * RECORD.size)
         return decode(data)
-
-    def watch(self, seconds: float) -> list[Sample]:
-        """Sleeps for so long and returns the samples of that time."""
-        start_ns = time.monotonic_ns()
-        time.sleep(seconds)
-        return self.between(start_ns, time.monotonic_ns())
 
     def _find(self, at_ns: int) -> int:
         """Number of samples before a moment: a binary search in the file, whose records ascend."""

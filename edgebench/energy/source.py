@@ -8,6 +8,7 @@ often the meter updates, and how far its values may be off.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -18,6 +19,9 @@ Kind = Literal["measured_external", "measured_rail", "vendor_counter", "modelled
 #: "power": a sample is the watts at one moment (or the mean of the meter's last period, see
 #: `EnergySource.averages`). "energy": a sample is joules since `open`.
 Quantity = Literal["power", "energy"]
+
+#: A clock in nanoseconds that only goes forward.
+ClockNs = Callable[[], int]
 
 #: Why there is no value. Stable: they stand in records.
 ReasonCode = Literal[
@@ -68,7 +72,7 @@ class EnergySource(ABC):
 
     name: ClassVar[str]  # "ina3221", "rapl", ...
     kind: Kind
-    quantity: ClassVar[Quantity]
+    quantity: Quantity
     averages: bool = False  # power: a value is the mean since the meter's last update
     caveats: tuple[str, ...] = ()  # what no number here says: for people, and for the record
     scope: str  # what the value covers: "module input", "package + dram", ...
@@ -80,14 +84,17 @@ class EnergySource(ABC):
     offset_w: float = 0.0  # bound of the constant error, watts
     latency_s: float = 0.0  # bound of the age of a value when it is new, beyond `period_s`
     load_rails: tuple[str, ...] = ()  # rails that must advance when the processor is busy
+    _clock_ns: ClockNs
 
     @abstractmethod
     def open(self) -> None:
         """Opens files or devices and keeps them open. Raises OSError where that fails."""
 
-    @abstractmethod
     def sample(self) -> Sample:
         """Reads the total of the scope once. A failed read is a sample without a value."""
+        start_ns = self._clock_ns()
+        value = total([rail.value for rail in self.rails() if rail.counted])
+        return Sample(start_ns, self._clock_ns(), value)
 
     @abstractmethod
     def rails(self) -> list[Rail]:
@@ -105,6 +112,12 @@ class EnergySource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Releases what `open` took. May be called twice."""
+
+
+def total(values: Sequence[float | None]) -> float | None:
+    """The sum, unknown where any part is: what is left of a sum is not a smaller sum."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def not_opened(source: EnergySource, error: OSError) -> NoEnergy:

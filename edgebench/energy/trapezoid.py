@@ -18,11 +18,11 @@ from edgebench.energy.energy_window import (
     MIN_UPDATES,
     Facts,
     Refused,
-    Uncertainty,
     WindowEnergy,
 )
 from edgebench.energy.error_budget import combined
 from edgebench.energy.source import Sample
+from edgebench.record import EnergyUncertainty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def integrate_power(
     line_v = np.concatenate((edges_w[:1], inner_v, edges_w[1:]))
     energy_j = float(((line_v[1:] + line_v[:-1]) * np.diff(line_t)).sum() / 2)
     spread_w = float(np.ptp(line_v))
-    uncertainty = Uncertainty(
+    uncertainty = EnergyUncertainty(
         edge_j=_edge_j(times, values, facts, tau_s, interval_s, window_s),
         sampling_j=_steps_j(line_t, line_v)
         if facts.averages

@@ -7,19 +7,24 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.energy.cell_energy import combine, incomparable
-from edgebench.energy.energy_per_inference import energy_delay, net_energy
-from edgebench.energy.energy_window import SourceFacts, Uncertainty
-from edgebench.energy.error_budget import combined
-from edgebench.energy.integrate import Refused, WindowEnergy, calm_interval_s, integrate, needed_s
-from edgebench.energy.replicate_energy import inferences, seconds_per_inference, window_energy
+from edgebench.energy.energy_window import Refused, SourceFacts, WindowEnergy
+from edgebench.energy.error_budget import combined, total
+from edgebench.energy.integrate import calm_interval_s, integrate, needed_s
+from edgebench.energy.replicate_energy import (
+    inferences,
+    net_energy,
+    seconds_per_inference,
+    window_energy,
+)
 from edgebench.energy.sampler import MAX_INTERVAL_S
 from edgebench.energy.source import Sample
-from edgebench.record import Energy, Offline, Paced
+from edgebench.record import Energy, EnergyUncertainty, Offline, Paced
 from edgebench.testing.power.cases import read_times
 from tests.records import replicate
 
@@ -225,14 +230,14 @@ def test_parts_combine_to_less_than_their_sum() -> None:
     assert combined([], [0.3]) == pytest.approx(0.3)
     assert combined([3.0, 4.0], []) == pytest.approx(2 * 5 / math.sqrt(3))
     assert combined([1.0], [1.0]) < 2.0
-    assert Uncertainty(quantum_j=0.1, sampling_j=0.1).total_j < 0.2
+    assert total(EnergyUncertainty(quantum_j=0.1, sampling_j=0.1)) < 0.2
 
 
 # --- net, per inference, several processes
 
 
 def window(watts: float, seconds: float = 2.0, half_j: float = 0.0) -> WindowEnergy:
-    parts = Uncertainty(quantum_j=half_j)
+    parts = EnergyUncertainty(quantum_j=half_j)
     return WindowEnergy(watts * seconds, parts, 0, round(seconds * 1e9), 200, 0)
 
 
@@ -248,14 +253,10 @@ def test_net_is_gross_less_idle_and_suppressed_where_idle_drifts() -> None:
 
 
 def test_bounds_count_in_net_as_they_do_in_gross() -> None:
-    parts = Uncertainty(edge_j=0.1, quantum_j=0.1, gain_j=0.1, offset_j=5.0)
+    parts = EnergyUncertainty(edge_j=0.1, quantum_j=0.1, gain_j=0.1, offset_j=5.0)
     net = net_energy(replace(window(10), uncertainty=parts), window(3.9), window(4.1))
-    within_j = replace(parts, offset_j=0.0).total_j
+    within_j = total(msgspec.structs.replace(parts, offset_j=0.0))
     assert net.uncertainty_j == pytest.approx(combined((0.2,), (within_j,)))  # drift: 0.2 W of 2 s
-
-
-def test_energy_delay_is_energy_times_latency() -> None:
-    assert energy_delay(0.5, 0.01) == 0.005
 
 
 def measured(**changes: Any) -> Any:

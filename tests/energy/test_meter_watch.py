@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from edgebench.cli import cli
 from edgebench.energy import EnergySource, find_source
-from edgebench.energy.integrate import Refused, WindowEnergy
+from edgebench.energy.energy_window import Refused, WindowEnergy
 from edgebench.energy.meter_watch import Watch
 from edgebench.energy.sources._registers import Register
 from edgebench.errors import SpecError
@@ -49,7 +49,7 @@ def looks_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
         if self._clock_ns is time.monotonic_ns:
             clock = Clock()
             clock.ns = time.monotonic_ns()  # the source has been opened by the real one
-            self._clock_ns = self._source._clock_ns = clock  # type: ignore[attr-defined]
+            self._clock_ns = self._source._clock_ns = clock
             options["sleep"] = clock.advance
         run(self, seconds, *arguments, **options)
 

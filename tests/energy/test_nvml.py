@@ -8,7 +8,7 @@ import pytest
 
 from edgebench.energy.source import NoEnergy
 from edgebench.energy.sources import nvml
-from edgebench.energy.sources.nvml import NvmlEnergy, NvmlPower
+from edgebench.energy.sources.nvml import Nvml
 from edgebench.probes.machine import Machine
 from edgebench.testing.trees import write_tree
 from tests.energy.energy_trees import Clock
@@ -82,7 +82,8 @@ def machine(tmp_path: Any) -> Machine:
 def test_the_energy_of_all_gpus(machine: Machine) -> None:
     fake, clock = FakeNvml(["RTX 4090", "RTX 4090"], energy_mj=7_000_000, power_mw=1), Clock()
     source = nvml.find(machine, clock, lambda: fake)
-    assert isinstance(source, NvmlEnergy)
+    assert isinstance(source, Nvml)
+    assert source.quantity == "energy"
     assert fake.users == 0  # nothing is left open by looking
     assert (source.kind, source.scope) == ("vendor_counter", "2 GPU boards")
     assert source.total_rail == "GPU 0 + GPU 1"
@@ -99,7 +100,8 @@ def test_the_energy_of_all_gpus(machine: Machine) -> None:
 def test_a_driver_loaded_anew_starts_its_counter_anew(machine: Machine) -> None:
     fake, clock = FakeNvml(["RTX 4090"], energy_mj=7_000_000), Clock()
     source = nvml.find(machine, clock, lambda: fake)
-    assert isinstance(source, NvmlEnergy)
+    assert isinstance(source, Nvml)
+    assert source.quantity == "energy"
     source.open()
     fake.energy_mj = 100
     clock.advance(1)
@@ -123,7 +125,8 @@ def test_power_where_there_is_no_counter_says_what_a_value_is(
 ) -> None:
     fake = FakeNvml([name], power_mw=123_000, architecture=architecture)
     source = nvml.find(machine, Clock(), lambda: fake)
-    assert isinstance(source, NvmlPower)
+    assert isinstance(source, Nvml)
+    assert source.quantity == "power"
     assert (source.averages, source.period_s) == (averages, period_s)
     source.open()
     assert source.sample().value == pytest.approx(123)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgebench.energy.attach_log import Meter, facts_of_log, samples_of
-from edgebench.energy.energy_window import SourceFacts
-from edgebench.energy.integrate import WindowEnergy, integrate
+from edgebench.energy.energy_window import SourceFacts, WindowEnergy
+from edgebench.energy.integrate import integrate
 from edgebench.energy.marker_alignment import Alignment
 from edgebench.energy.meter_log import read_log
 from edgebench.energy.sampler import MAX_INTERVAL_S, poll_interval_s

@@ -41,7 +41,9 @@ def main() -> None:
         with contextlib.closing(Sampler(source, Path(scratch) / "samples.bin")) as sampler:
             idle = cpu_share(sampler.pid, lambda: time.sleep(BUSY_S))
             share = cpu_share(sampler.pid, compute)
-            rate = len(sampler.watch(1.0))
+            begin_ns = time.monotonic_ns()
+            time.sleep(1.0)
+            rate = len(sampler.between(begin_ns, time.monotonic_ns()))
             shift, low, high = p50_shift(sampler.pid)
         meter.close()
     wanted = 1 / poll_interval_s(source)

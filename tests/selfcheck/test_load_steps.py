@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgebench.energy import EnergySource, find_source
-from edgebench.energy.energy_window import Refused, Uncertainty, WindowEnergy
+from edgebench.energy.energy_window import Refused, WindowEnergy
 from edgebench.energy.source import NoEnergy, Sample
+from edgebench.record import EnergyUncertainty
 from edgebench.selfcheck.load_steps import PARTS, Step, judge_steps, measure_steps
 from edgebench.testing.trees import write_tree
 from tests.energy.energy_trees import ORIN_NX, Clock
@@ -24,7 +25,9 @@ def source(tmp_path: Path) -> EnergySource:
 
 
 def window(watts: float, seconds: float = 3.0, open_j: float = 0.05) -> WindowEnergy:
-    return WindowEnergy(watts * seconds, Uncertainty(edge_j=open_j), 0, round(seconds * NS), 300, 0)
+    return WindowEnergy(
+        watts * seconds, EnergyUncertainty(edge_j=open_j), 0, round(seconds * NS), 300, 0
+    )
 
 
 def step(cores: int, watts: float, parts: float | None = None, every_s: float = 0.009) -> Step:

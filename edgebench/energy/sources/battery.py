@@ -12,13 +12,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, NoEnergy
 from edgebench.energy.sources._chips import forbidden
-from edgebench.energy.sources._registers import Register, open_all
+from edgebench.energy.sources._registers import RegisterRail, RegisterSource
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import feeds_a_device
@@ -62,60 +62,35 @@ class Gauge:
         )
 
 
-class Battery(EnergySource):
+class Battery(RegisterSource):
     name = "battery"
     kind = "measured_rail"
     quantity = "power"
     scope = "whole machine, from its battery"
 
-    def __init__(
-        self, gauges: Sequence[Gauge], clock_ns: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, gauges: Sequence[Gauge], clock_ns: ClockNs = time.monotonic_ns) -> None:
+        super().__init__([_BatteryRail(gauge) for gauge in gauges], clock_ns)
         self.total_rail = " + ".join(gauge.name for gauge in gauges)
         self.period_s = self.latency_s = max(gauge.period_s for gauge in gauges)
         self.resolution = sum(gauge.step_w for gauge in gauges)
-        self.caveats = _caveats(self.period_s)
-        self._clock_ns = clock_ns
-        self._gauges = [(gauge, [Register(path) for path in gauge.files]) for gauge in gauges]
-
-    def open(self) -> None:
-        open_all((register, True) for _, registers in self._gauges for register in registers)
-
-    def sample(self) -> Sample:
-        """The sum; without a value as soon as one battery does not discharge."""
-        start_ns = self._clock_ns()
-        values = [_watts(gauge, registers) for gauge, registers in self._gauges]
-        known = [value for value in values if value is not None]
-        total = sum(known) if len(known) == len(values) else None
-        return Sample(start_ns, self._clock_ns(), total)
-
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(gauge.name, _watts(gauge, registers), True) for gauge, registers in self._gauges
-        ]
-
-    def close(self) -> None:
-        for _, registers in self._gauges:
-            for register in registers:
-                register.close()
+        self.caveats = (
+            "a battery's gauge states no accuracy: uncertainty does not include it",
+            f"how often the gauge updates is not told: {self.period_s:g} s are assumed, so that only long windows have an energy",
+            "display, radio and charger electronics are in it: compare it within one machine only",
+        )
 
 
-def _caveats(period_s: float) -> tuple[str, ...]:
-    return (
-        "a battery's gauge states no accuracy: uncertainty does not include it",
-        f"how often the gauge updates is not told: {period_s:g} s are assumed, so that only long windows have an energy",
-        "display, radio and charger electronics are in it: compare it within one machine only",
-    )
+class _BatteryRail(RegisterRail):
+    def __init__(self, gauge: Gauge) -> None:
+        super().__init__(gauge.name, gauge.files, True, _MICRO if gauge.power else _PICO)
+        self._status = gauge.status
 
-
-def _watts(gauge: Gauge, registers: Sequence[Register]) -> float | None:
-    """What flows out of a battery now; None on the charger, where that is not what the machine draws."""
-    values = [register.read() for register in registers]
-    if None in values or proc_files.read(gauge.status) != _DISCHARGING:
-        return None
-    if gauge.power:
-        return abs(values[0] or 0) * _MICRO
-    return abs((values[0] or 0) * (values[1] or 0)) * _PICO
+    def read(self, at_ns: int) -> float | None:
+        """What flows out of a battery now; None on the charger, where that is not what the machine draws."""
+        watts = super().read(at_ns)
+        if watts is None or proc_files.read(self._status) != _DISCHARGING:
+            return None
+        return abs(watts)
 
 
 def gauges(machine: Machine) -> list[Gauge]:
@@ -146,9 +121,7 @@ def _has_no_data(path: Path) -> bool:
     return proc_files.problem(path) == os.strerror(errno.ENODATA).lower()
 
 
-def find(
-    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
-) -> Battery | NoEnergy | None:
+def find(machine: Machine, clock_ns: ClockNs = time.monotonic_ns) -> Battery | NoEnergy | None:
     """The batteries of a machine that runs from them; None where it has none with a gauge.
 
     One that is empty or full while another feeds the machine is left out; on the charger there is no value.

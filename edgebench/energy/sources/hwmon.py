@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import re
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from edgebench.energy.source import EnergySource, NoEnergy, Quantity, Rail, Sample
+from edgebench.energy.source import ClockNs, NoEnergy, Quantity
 from edgebench.energy.sources import ina238
 from edgebench.energy.sources._boards import HwmonRule, constants, scope_of
 from edgebench.energy.sources._chips import forbidden, hwmon_chips, unknown_total
 from edgebench.energy.sources._counter import Counter
-from edgebench.energy.sources._registers import Register, open_all, scaled, total
+from edgebench.energy.sources._registers import RegisterRail, RegisterSource
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 
@@ -54,98 +54,39 @@ class Value:
         return f"{self.chip}/{self.label}"
 
 
-class _Hwmon(EnergySource):
+class Hwmon(RegisterSource):
     name = "hwmon"
+    caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
 
     def __init__(
         self,
         values: Sequence[Value],
         counted: Sequence[str],
         rule: HwmonRule,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        clock_ns: ClockNs = time.monotonic_ns,
     ) -> None:
-        self.kind = rule.kind
-        self.scope = rule.scope
-        self._registers = [
-            (value, name, Register(value.path))
-            for value, name in zip(values, _told_apart([v.rail for v in values]), strict=True)
+        """`values`: all of one quantity."""
+        self.kind, self.scope, self.quantity = rule.kind, rule.scope, values[0].quantity
+        # 64 bits of microjoules do not wrap.
+        counter = partial(Counter, _MICRO, None, _MAX_W, _SLACK_S)
+        new_counter = counter if self.quantity == "energy" else None
+        names = _told_apart([value.rail for value in values])
+        rails = [
+            RegisterRail(name, [value.path], value.rail in counted, _MICRO, new_counter)
+            for value, name in zip(values, names, strict=True)
         ]
-        self.total_rail = " + ".join(
-            name for value, name, _ in self._registers if value.rail in counted
-        )
-        files_of_total = [value.path for value in values if value.rail in counted]
-        self.averages = rule.averages and all(map(_is_average, files_of_total))
-        self.period_s = max(rule.period_s, *map(_interval_s, files_of_total))
-        counted_values = [value for value in values if value.rail in counted]
-        steps = [rule.step or _step(value) for value in counted_values]
-        self.resolution = sum(steps) or _MICRO
-        self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
-        self._counted = frozenset(counted)
-        self._clock_ns = clock_ns
-
-    def open(self) -> None:
-        open_all((register, value.rail in self._counted) for value, _, register in self._registers)
-
-    @abstractmethod
-    def _read(self, register: Register, at_ns: int) -> float | None:
-        """A value now, in the source's quantity."""
-
-    def sample(self) -> Sample:
-        """Reads what is summed alone: the other values of a chip may be one a core."""
-        start_ns = self._clock_ns()
-        values = [
-            self._read(register, start_ns)
-            for value, _, register in self._registers
-            if value.rail in self._counted
-        ]
-        return Sample(start_ns, self._clock_ns(), total(values))
-
-    def rails(self) -> list[Rail]:
-        at_ns = self._clock_ns()
-        return [
-            Rail(name, self._read(register, at_ns), value.rail in self._counted)
-            for value, name, register in self._registers
-        ]
-
-    def close(self) -> None:
-        for *_, register in self._registers:
-            register.close()
-
-
-class HwmonPower(_Hwmon):
-    quantity = "power"
-
-    def _read(self, register: Register, at_ns: int) -> float | None:
-        return scaled(register.read(), _MICRO)
-
-
-class HwmonEnergy(_Hwmon):
-    quantity = "energy"
-
-    def open(self) -> None:
-        super().open()
-        self._counters = {
-            register: Counter(_MICRO, None, _MAX_W, _SLACK_S) for *_, register in self._registers
-        }  # 64 bits of microjoules do not wrap
-        self.rails()  # joules are counted from each counter's first value
-
-    def _read(self, register: Register, at_ns: int) -> float | None:
-        return self._counters[register].advance(register.read(), at_ns)
-
-    @property
-    def problem(self) -> str:
-        return "; ".join(
-            f"{name} {why}"
-            for value, name, register in self._registers
-            if value.rail in self._counted and (why := self._counters[register].lost)
-        )
+        super().__init__(rails, clock_ns)
+        self.total_rail = " + ".join(rail.name for rail in self._counted)
+        summed = [value for value in values if value.rail in counted]
+        files = [value.path for value in summed]
+        self.averages = rule.averages and all(map(_is_average, files))
+        self.period_s = max(rule.period_s, *map(_interval_s, files))
+        self.resolution = sum(rule.step or _step(value) for value in summed) or _MICRO
 
 
 def find(
-    machine: Machine,
-    total_rails: Sequence[str] = (),
-    clock_ns: Callable[[], int] = time.monotonic_ns,
-) -> HwmonPower | HwmonEnergy | NoEnergy | None:
+    machine: Machine, total_rails: Sequence[str] = (), clock_ns: ClockNs = time.monotonic_ns
+) -> Hwmon | NoEnergy | None:
     """Finds all chips of the first kind with a rule, or the rails that the user names; None where there
     is none."""
     values = [
@@ -172,8 +113,7 @@ def find(
     if rule.chip and chips > 1:
         rule = msgspec.structs.replace(rule, scope=f"{chips} x {rule.scope}")
     quantity = chosen[0].quantity
-    source = HwmonEnergy if quantity == "energy" else HwmonPower
-    return source([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
+    return Hwmon([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
 
 
 def _is_average(path: Path) -> bool:

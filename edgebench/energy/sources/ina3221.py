@@ -14,14 +14,14 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
-from edgebench.energy.sources._boards import Board, board_of, constants
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Sample
+from edgebench.energy.sources._boards import Board, Chip, board_of, constants
 from edgebench.energy.sources._chips import forbidden, hwmon_chips, unknown_total
-from edgebench.energy.sources._registers import Register, open_all, product
+from edgebench.energy.sources._registers import RegisterRail, RegisterSource
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 
@@ -53,7 +53,7 @@ class Pace:
     samples: int = 1
 
 
-class Ina3221(EnergySource):
+class Ina3221(RegisterSource):
     name = "ina3221"
     kind = "measured_rail"
     quantity = "power"
@@ -63,62 +63,42 @@ class Ina3221(EnergySource):
         channels: Sequence[Channel],
         board: Board,
         pace: Pace,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        clock_ns: ClockNs = time.monotonic_ns,
     ) -> None:
+        rails = [
+            RegisterRail(
+                each.label, [each.voltage, each.current], each.label in board.total, _W_PER_MV_MA
+            )
+            for each in channels
+        ]
+        super().__init__(rails, clock_ns)
+        chip = constants().chips["ina3221"]
         self.scope = board.scope
         self.total_rail = " + ".join(board.total)
         self.period_s = pace.period_s
         self.averages = pace.samples > 1
-        self.latency_s = constants().chips["ina3221"].latency_s * pace.samples
-        self._clock_ns = clock_ns
-        self._counted = frozenset(board.total)
-        self._rails = [
-            (each.label, Register(each.voltage), Register(each.current)) for each in channels
-        ]
-        self._total = [(v, c) for label, v, c in self._rails if label in self._counted]
-        counted = [each for each in channels if each.label in self._counted]
-        chip = constants().chips["ina3221"]
-        of_shunts = [
+        self.latency_s = chip.latency_s * pace.samples
+        self._pairs = [rail.registers for rail in self._counted]
+        shunts = [
             (each.shunt_uohm or board.shunt_uohm, proc_files.read_int(each.voltage))
-            for each in counted
+            for each in channels
+            if each.label in board.total
         ]
-        self.resolution = sum(shunt_watts(chip.step_uv, *shunt) for shunt in of_shunts)
-        self.offset_w = sum(shunt_watts(chip.offset_uv, *shunt) for shunt in of_shunts)
-        self.gain_error = chip.gain_error
-
-    def open(self) -> None:
-        open_all(
-            (register, label in self._counted)
-            for label, *registers in self._rails
-            for register in registers
-        )
+        set_bounds(self, chip, shunts)
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()
         watts = 0.0
-        for voltage, current in self._total:  # no helpers here: caches are cold, each call costs
+        for voltage, current in self._pairs:  # no helpers here: caches are cold, each call costs
             millivolts, milliamperes = voltage.read(), current.read()
             if millivolts is None or milliamperes is None:
                 return Sample(start_ns, self._clock_ns(), None)
             watts += millivolts * milliamperes * _W_PER_MV_MA
         return Sample(start_ns, self._clock_ns(), watts)
 
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(label, product(v.read(), c.read(), _W_PER_MV_MA), label in self._counted)
-            for label, v, c in self._rails
-        ]
-
-    def close(self) -> None:
-        for _, *registers in self._rails:
-            for register in registers:
-                register.close()
-
 
 def find(
-    machine: Machine,
-    total_rails: Sequence[str] = (),
-    clock_ns: Callable[[], int] = time.monotonic_ns,
+    machine: Machine, total_rails: Sequence[str] = (), clock_ns: ClockNs = time.monotonic_ns
 ) -> Ina3221 | NoEnergy | None:
     """The INA3221 rails of a machine; None where it has no such chip.
 
@@ -199,6 +179,15 @@ def _place(folder: Path) -> str:
     return next((name for name in names if re.fullmatch(r"\d+-[0-9a-f]{4}", name)), folder.name)
 
 
-def shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:
+def set_bounds(
+    source: EnergySource, chip: Chip, shunts: Sequence[tuple[int | None, int | None]]
+) -> None:
+    """Sets what a source may be off by. `shunts`: micro-ohms and millivolts of each rail that it sums."""
+    source.resolution = sum(_shunt_watts(chip.step_uv, *shunt) for shunt in shunts)
+    source.offset_w = sum(_shunt_watts(chip.offset_uv, *shunt) for shunt in shunts)
+    source.gain_error = chip.gain_error
+
+
+def _shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:
     """Converts microvolts at a shunt to watts, at the voltage of its rail."""
     return microvolts / (shunt_uohm or _MIN_SHUNT_UOHM) * (millivolts or _MAX_MV) / 1000

@@ -7,15 +7,15 @@ single conversions on demand. The slower of the two is stated as the period.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, NoEnergy
 from edgebench.energy.sources._boards import Board, board_of, constants
 from edgebench.energy.sources._chips import forbidden, unknown_total
-from edgebench.energy.sources._registers import Register, open_all, scaled, total
-from edgebench.energy.sources.ina3221 import CHANNELS, NOT_CONNECTED, shunt_watts
+from edgebench.energy.sources._registers import RegisterRail, RegisterSource
+from edgebench.energy.sources.ina3221 import CHANNELS, NOT_CONNECTED, set_bounds
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 
@@ -31,7 +31,7 @@ class Channel:
     millivolts: int | None
 
 
-class Ina3221Iio(EnergySource):
+class Ina3221Iio(RegisterSource):
     name = "ina3221_iio"
     kind = "measured_rail"
     quantity = "power"
@@ -39,51 +39,23 @@ class Ina3221Iio(EnergySource):
     caveats = ("each rail is looked at for a third of the time: its channels take turns",)
 
     def __init__(
-        self,
-        channels: Sequence[Channel],
-        board: Board,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        self, channels: Sequence[Channel], board: Board, clock_ns: ClockNs = time.monotonic_ns
     ) -> None:
+        rails = [
+            RegisterRail(each.label, [each.power], each.label in board.total, _W_PER_MW)
+            for each in channels
+        ]
+        super().__init__(rails, clock_ns)
         chip = constants().chips["ina3221x"]
         counted = [each for each in channels if each.label in board.total]
         self.scope = board.scope
         self.total_rail = " + ".join(board.total)
         self.period_s, self.latency_s = chip.period_s, chip.latency_s
-        self.gain_error = chip.gain_error
-        self.resolution = sum(
-            shunt_watts(chip.step_uv, board.shunt_uohm, each.millivolts) for each in counted
-        )
-        self.offset_w = sum(
-            shunt_watts(chip.offset_uv, board.shunt_uohm, each.millivolts) for each in counted
-        )
-        self._clock_ns = clock_ns
-        self._rails = [
-            (each.label, Register(each.power), each.label in board.total) for each in channels
-        ]
-
-    def open(self) -> None:
-        open_all((register, counted) for _, register, counted in self._rails)
-
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        watts = total([scaled(r.read(), _W_PER_MW) for _, r, counted in self._rails if counted])
-        return Sample(start_ns, self._clock_ns(), watts)
-
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(label, scaled(register.read(), _W_PER_MW), counted)
-            for label, register, counted in self._rails
-        ]
-
-    def close(self) -> None:
-        for _, register, _ in self._rails:
-            register.close()
+        set_bounds(self, chip, [(board.shunt_uohm, each.millivolts) for each in counted])
 
 
 def find(
-    machine: Machine,
-    total_rails: Sequence[str] = (),
-    clock_ns: Callable[[], int] = time.monotonic_ns,
+    machine: Machine, total_rails: Sequence[str] = (), clock_ns: ClockNs = time.monotonic_ns
 ) -> Ina3221Iio | NoEnergy | None:
     """The rails of a Jetson with JetPack 4; None where there are none."""
     channels = [

@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Rail
 from edgebench.energy.sources._counter import Counter
-from edgebench.energy.sources._registers import total
 from edgebench.probes.machine import Machine
 
 _MODULE = "zeus_apple_silicon"
@@ -54,10 +53,7 @@ class IOReport(EnergySource):
     )
 
     def __init__(
-        self,
-        period_s: float,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
-        monitor: Monitor = new_monitor,
+        self, period_s: float, clock_ns: ClockNs = time.monotonic_ns, monitor: Monitor = new_monitor
     ) -> None:
         self.scope = "chip"
         self.total_rail = " + ".join(_FIELDS)
@@ -83,11 +79,6 @@ class IOReport(EnergySource):
         self.resolution = _UNIT_J * len(names)
         self.rails()
 
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        joules = total([rail.value for rail in self.rails()])
-        return Sample(start_ns, self._clock_ns(), joules)
-
     def rails(self) -> list[Rail]:
         at_ns = self._clock_ns()
         try:
@@ -109,9 +100,7 @@ class IOReport(EnergySource):
         self._monitor = None
 
 
-def find(
-    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
-) -> IOReport | NoEnergy | None:
+def find(machine: Machine, clock_ns: ClockNs = time.monotonic_ns) -> IOReport | NoEnergy | None:
     """The counters of an Apple chip; None on another machine."""
     if not machine.macos:
         return None

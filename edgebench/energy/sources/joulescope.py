@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Rail
 
 _MODULE = "pyjoulescope_driver"
 _RATE_HZ = 50
@@ -44,7 +44,7 @@ class Joulescope(EnergySource):
     latency_s = 0.02  # through USB
 
     def __init__(
-        self, clock_ns: Callable[[], int] = time.monotonic_ns, driver: NewDriver = new_driver
+        self, clock_ns: ClockNs = time.monotonic_ns, driver: NewDriver = new_driver
     ) -> None:
         self._clock_ns = clock_ns
         self._new_driver = driver
@@ -93,17 +93,10 @@ class Joulescope(EnergySource):
             )
         self._last_j = joules
 
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        value = self._joules()
-        return Sample(start_ns, self._clock_ns(), value)
-
     def rails(self) -> list[Rail]:
-        return [Rail(_RAIL, self._joules(), True)]
-
-    def _joules(self) -> float | None:
         first, last = self._first_j, self._last_j
-        return None if first is None or last is None or self._problem else last - first
+        value = None if first is None or last is None or self._problem else last - first
+        return [Rail(_RAIL, value, True)]
 
     @property
     def problem(self) -> str:
@@ -115,7 +108,7 @@ class Joulescope(EnergySource):
             self._driver = None
 
 
-def find(clock_ns: Callable[[], int] = time.monotonic_ns) -> Joulescope | NoEnergy:
+def find(clock_ns: ClockNs = time.monotonic_ns) -> Joulescope | NoEnergy:
     """The instrument at this machine's USB port; whether there is one shows when it is opened."""
     if importlib.util.find_spec(_MODULE) is None:
         return NoEnergy(

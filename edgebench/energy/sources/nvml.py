@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Quantity, Rail
 from edgebench.energy.sources._counter import Counter
-from edgebench.energy.sources._registers import scaled, total
 from edgebench.probes.machine import Machine
 
 _UNIT = 1e-3  # millijoules, milliwatts
-_ENERGY_PERIOD_S = 0.1  # 20 to 100 ms
+_FUNCTIONS: Mapping[Quantity, str] = {
+    "energy": "nvmlDeviceGetTotalEnergyConsumption",
+    "power": "nvmlDeviceGetPowerUsage",
+}
+_PERIOD_S = 0.1  # 20 to 100 ms
 _MEAN_PERIOD_S = 1.0
 _MAX_W = 2000.0
 _SLACK_S = 1.0
@@ -35,7 +38,7 @@ def load_nvml() -> Any:
     return importlib.import_module("pynvml")
 
 
-class _Nvml(EnergySource):
+class Nvml(EnergySource):
     name = "nvml"
     kind = "vendor_counter"
     gain_error = _GAIN_ERROR
@@ -43,13 +46,17 @@ class _Nvml(EnergySource):
     def __init__(
         self,
         gpus: Sequence[str],
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        quantity: Quantity,
+        averages: bool = False,
+        clock_ns: ClockNs = time.monotonic_ns,
         load: Load = load_nvml,
     ) -> None:
-        """`gpus`: names by index."""
+        """`gpus`: names by index. `averages`: power is the mean of the last second."""
+        self.quantity, self.averages = quantity, averages
         self.scope = "GPU board" if len(gpus) == 1 else f"{len(gpus)} GPU boards"
         self._rails = [f"GPU {index}" for index in range(len(gpus))]
         self.total_rail = " + ".join(self._rails)
+        self.period_s = _MEAN_PERIOD_S if averages else _PERIOD_S
         self.resolution = _UNIT * len(gpus)
         self.caveats = tuple(
             _PART_TIME_CAVEAT.format(name) for name in dict.fromkeys(gpus) if _is_part_time(name)
@@ -57,6 +64,7 @@ class _Nvml(EnergySource):
         self._clock_ns = clock_ns
         self._load = load
         self._handles: list[Any] = []
+        self._counters: list[Counter] = []
 
     def open(self) -> None:
         try:
@@ -67,18 +75,30 @@ class _Nvml(EnergySource):
             ]
         except Exception as error:  # NVMLError derives from nothing narrower
             raise OSError(f"NVML: {error}") from error
+        if self.quantity == "energy":
+            self._counters = [Counter(_UNIT, None, _MAX_W, _SLACK_S) for _ in self._rails]
+            self.rails()  # joules are counted from each counter's first value
 
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        values = total([rail.value for rail in self.rails()])
-        return Sample(start_ns, self._clock_ns(), values)
+    def rails(self) -> list[Rail]:
+        at_ns = self._clock_ns()
+        read = [self._read(handle) for handle in self._handles]
+        if self.quantity == "energy":
+            counters = zip(self._counters, read, strict=True)
+            values = [counter.advance(units, at_ns) for counter, units in counters]
+        else:
+            values = [None if units is None else units * _UNIT for units in read]
+        return [Rail(name, value, True) for name, value in zip(self._rails, values, strict=True)]
 
-    def _read(self, function: str, handle: Any) -> int | None:
+    def _read(self, handle: Any) -> int | None:
         try:
-            value: int = getattr(self._nvml, function)(handle)
+            value: int = getattr(self._nvml, _FUNCTIONS[self.quantity])(handle)
         except self._nvml.NVMLError:
             return None
         return value
+
+    @property
+    def problem(self) -> str:
+        return "; ".join(counter.lost for counter in self._counters if counter.lost)
 
     def close(self) -> None:
         if self._handles:
@@ -86,58 +106,9 @@ class _Nvml(EnergySource):
             self._nvml.nvmlShutdown()
 
 
-class NvmlEnergy(_Nvml):
-    quantity = "energy"
-    period_s = _ENERGY_PERIOD_S
-
-    def open(self) -> None:
-        super().open()
-        self._counters = [Counter(_UNIT, None, _MAX_W, _SLACK_S) for _ in self._rails]
-        self.rails()
-
-    def rails(self) -> list[Rail]:
-        at_ns = self._clock_ns()
-        return [
-            Rail(
-                name,
-                counter.advance(self._read("nvmlDeviceGetTotalEnergyConsumption", handle), at_ns),
-                True,
-            )
-            for name, handle, counter in zip(
-                self._rails, self._handles, self._counters, strict=True
-            )
-        ]
-
-    @property
-    def problem(self) -> str:
-        return "; ".join(counter.lost for counter in self._counters if counter.lost)
-
-
-class NvmlPower(_Nvml):
-    quantity = "power"
-
-    def __init__(
-        self,
-        gpus: Sequence[str],
-        averages: bool,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
-        load: Load = load_nvml,
-    ) -> None:
-        """`averages`: a value is the mean of the last second."""
-        super().__init__(gpus, clock_ns, load)
-        self.averages = averages
-        self.period_s = _MEAN_PERIOD_S if averages else _ENERGY_PERIOD_S
-
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(name, scaled(self._read("nvmlDeviceGetPowerUsage", handle), _UNIT), True)
-            for name, handle in zip(self._rails, self._handles, strict=True)
-        ]
-
-
 def find(
-    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns, load: Load = load_nvml
-) -> NvmlEnergy | NvmlPower | NoEnergy | None:
+    machine: Machine, clock_ns: ClockNs = time.monotonic_ns, load: Load = load_nvml
+) -> Nvml | NoEnergy | None:
     """The GPUs of a machine with NVIDIA's driver; None where it has none."""
     if not machine.glob("proc/driver/nvidia/gpus/*"):
         return None
@@ -163,7 +134,7 @@ def find(
         nvml.nvmlShutdown()
 
 
-def _ask(nvml: Any, clock_ns: Callable[[], int], load: Load) -> NvmlEnergy | NvmlPower | NoEnergy:
+def _ask(nvml: Any, clock_ns: ClockNs, load: Load) -> Nvml | NoEnergy:
     count = nvml.nvmlDeviceGetCount()
     if not count:
         return NoEnergy("no_sensor", "NVML finds no GPU")
@@ -172,7 +143,7 @@ def _ask(nvml: Any, clock_ns: Callable[[], int], load: Load) -> NvmlEnergy | Nvm
     try:
         for handle in handles:
             nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        return NvmlEnergy(names, clock_ns, load)
+        return Nvml(names, "energy", clock_ns=clock_ns, load=load)
     except nvml.NVMLError:
         for handle in handles:
             nvml.nvmlDeviceGetPowerUsage(handle)
@@ -181,7 +152,7 @@ def _ask(nvml: Any, clock_ns: Callable[[], int], load: Load) -> NvmlEnergy | Nvm
             nvml.nvmlDeviceGetArchitecture(handle) >= ampere and "A100" not in name
             for handle, name in zip(handles, names, strict=True)
         )
-        return NvmlPower(names, averages, clock_ns, load)
+        return Nvml(names, "power", averages, clock_ns, load)
 
 
 def _reason(nvml: Any, error: Any) -> Any:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Rail
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine, Runner
 
@@ -37,9 +37,7 @@ class PmicReadAdc(EnergySource):
         "ten times a second a process is started to read it, which the board itself pays for",
     )
 
-    def __init__(
-        self, run: Runner, pairs: Mapping[str, float], clock_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, run: Runner, pairs: Mapping[str, float], clock_ns: ClockNs) -> None:
         """`pairs`: volts of each rail that has a current and a voltage."""
         self._run = run
         self._clock_ns = clock_ns
@@ -50,12 +48,6 @@ class PmicReadAdc(EnergySource):
     def open(self) -> None:
         if not watts(self._run(COMMAND) or ""):
             raise OSError("vcgencmd pmic_read_adc gave no answer")
-
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        rails = watts(self._run(COMMAND) or "")
-        complete = set(self._names) <= set(rails)
-        return Sample(start_ns, self._clock_ns(), sum(rails.values()) if complete else None)
 
     def rails(self) -> list[Rail]:
         rails = watts(self._run(COMMAND) or "")
@@ -69,7 +61,7 @@ class Held:
     """A runner that asks anew only after a period, like a chip's register that holds its last value.
     Each answer starts a process, which the board itself pays for."""
 
-    def __init__(self, run: Runner, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, run: Runner, clock_ns: ClockNs) -> None:
         self._run, self._clock_ns = run, clock_ns
         self._asked_ns: int | None = None
         self._answer: str | None = None
@@ -112,9 +104,7 @@ def _pairs(text: str) -> dict[str, tuple[float, float]]:
     return {name: (pair["A"], pair["V"]) for name, pair in rails.items() if len(pair) == 2}
 
 
-def find(
-    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
-) -> PmicReadAdc | NoEnergy | None:
+def find(machine: Machine, clock_ns: ClockNs = time.monotonic_ns) -> PmicReadAdc | NoEnergy | None:
     """The chip of a Raspberry Pi 5; None on another machine, where nothing answers.
 
     A copied tree may hold the command's answer as `vcgencmd_pmic_read_adc.txt`.

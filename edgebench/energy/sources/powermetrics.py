@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from xml.parsers.expat import ExpatError
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
-from edgebench.energy.sources._registers import total
+from edgebench.energy.source import ClockNs, EnergySource, NoEnergy, Rail
 from edgebench.probes.machine import Machine
 
 _INTERVAL_MS = 100
@@ -78,9 +77,7 @@ class Powermetrics(EnergySource):
     caveats = ("Apple calls these values estimates, and states no accuracy",)
 
     def __init__(
-        self,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
-        start: Callable[[], Stream] = Process,
+        self, clock_ns: ClockNs = time.monotonic_ns, start: Callable[[], Stream] = Process
     ) -> None:
         self._clock_ns = clock_ns
         self._start = start
@@ -93,11 +90,6 @@ class Powermetrics(EnergySource):
         self._rest, self._problem = b"", ""
         self._joules = dict.fromkeys(_FIELDS, 0.0)
         self._stream = self._start()
-
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        joules = total([rail.value for rail in self.rails()])
-        return Sample(start_ns, self._clock_ns(), joules)
 
     def rails(self) -> list[Rail]:
         self._take()
@@ -134,9 +126,7 @@ def joules_of(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def find(
-    machine: Machine,
-    clock_ns: Callable[[], int] = time.monotonic_ns,
-    user: Callable[[], int] = os.geteuid,
+    machine: Machine, clock_ns: ClockNs = time.monotonic_ns, user: Callable[[], int] = os.geteuid
 ) -> Powermetrics | NoEnergy | None:
     """powermetrics where this user may run it; None on another machine than a Mac."""
     if not machine.macos:

@@ -9,14 +9,15 @@ a virtual machine may offer one that stands still.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from edgebench.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.energy.source import ClockNs, NoEnergy
 from edgebench.energy.sources._chips import forbidden
 from edgebench.energy.sources._counter import Counter
-from edgebench.energy.sources._registers import Register, open_all, total
+from edgebench.energy.sources._registers import RegisterRail, RegisterSource
 from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 
@@ -37,63 +38,33 @@ class Zone:
     counted: bool
 
 
-class Rapl(EnergySource):
+class Rapl(RegisterSource):
     name = "rapl"
     kind = "vendor_counter"
     quantity = "energy"
+    period_s = _PERIOD_S
     caveats = ("vendors state no accuracy for RAPL: uncertainty does not include it",)
 
-    def __init__(
-        self, zones: Sequence[Zone], clock_ns: Callable[[], int] = time.monotonic_ns
-    ) -> None:
-        counted = [zone for zone in zones if zone.counted]
-        with_memory = any(zone.name.endswith("dram") for zone in counted)
+    def __init__(self, zones: Sequence[Zone], clock_ns: ClockNs = time.monotonic_ns) -> None:
+        rails = [
+            RegisterRail(
+                zone.name,
+                [zone.energy],
+                zone.counted,
+                _UNIT_J,
+                partial(Counter, _UNIT_J, zone.range_uj, _MAX_W, _SLACK_S),
+            )
+            for zone in zones
+        ]
+        super().__init__(rails, clock_ns)
+        names = [rail.name for rail in self._counted]
+        with_memory = any(name.endswith("dram") for name in names)
         self.scope = "package + dram" if with_memory else "package"
-        self.total_rail = " + ".join(zone.name for zone in counted)
-        self.period_s = _PERIOD_S
-        self.resolution = _STEP_J * len(counted)
-        self._zones = [(zone, Register(zone.energy)) for zone in zones]
-        self._clock_ns = clock_ns
-        self._counters: list[tuple[Zone, Register, Counter]] = []
-
-    def open(self) -> None:
-        open_all((register, zone.counted) for zone, register in self._zones)
-        self._counters = [
-            (zone, register, Counter(_UNIT_J, zone.range_uj, _MAX_W, _SLACK_S))
-            for zone, register in self._zones
-        ]
-        self.rails()  # joules are counted from each counter's first value
-
-    def sample(self) -> Sample:
-        start_ns = self._clock_ns()
-        joules = total(
-            [
-                counter.advance(register.read(), start_ns)
-                for zone, register, counter in self._counters
-                if zone.counted
-            ]
-        )
-        return Sample(start_ns, self._clock_ns(), joules)
-
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(zone.name, counter.advance(register.read(), self._clock_ns()), zone.counted)
-            for zone, register, counter in self._counters
-        ]
-
-    @property
-    def problem(self) -> str:
-        lost = [(zone, counter.lost) for zone, _, counter in self._counters if counter.lost]
-        return "; ".join(f"{zone.name} {why}" for zone, why in lost if zone.counted)
-
-    def close(self) -> None:
-        for _, register in self._zones:
-            register.close()
+        self.total_rail = " + ".join(names)
+        self.resolution = _STEP_J * len(names)
 
 
-def find(
-    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
-) -> Rapl | NoEnergy | None:
+def find(machine: Machine, clock_ns: ClockNs = time.monotonic_ns) -> Rapl | NoEnergy | None:
     """The RAPL counters of a machine; None where it shows none."""
     zones = _zones(machine)
     counted = [zone for zone in zones if zone.counted]

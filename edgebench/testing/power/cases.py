@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgebench.energy.energy_window import Facts
-from edgebench.energy.integrate import WindowEnergy, integrate, needed_s
+from edgebench.energy.energy_window import Facts, WindowEnergy
+from edgebench.energy.integrate import integrate, needed_s
 from edgebench.energy.sampler import jittered, poll_interval_s
 from edgebench.energy.source import Sample
 from edgebench.testing.power.curves import Curve, Line, Sine, Square, bursts, energy_between

@@ -18,7 +18,7 @@ import numpy as np
 from edgebench.energy import find_source
 from edgebench.energy.source import EnergySource
 from edgebench.energy.sources.ioreport import IOReport
-from edgebench.energy.sources.nvml import NvmlEnergy
+from edgebench.energy.sources.nvml import Nvml
 from edgebench.energy.sources.pmic_read_adc import PmicReadAdc, volts
 from edgebench.testing.trees import write_tree
 
@@ -238,7 +238,7 @@ class Gpu(MillijouleCounter):
     irregular = 0.3
 
     def source(self, clock_ns: ClockNs) -> EnergySource:
-        return NvmlEnergy(["Simulated GPU"], clock_ns, lambda: self)
+        return Nvml(["Simulated GPU"], "energy", clock_ns=clock_ns, load=lambda: self)
 
     # The part of pynvml that the source uses.
     NVMLError = OSError
