@@ -32,8 +32,7 @@ def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) 
             f"the task {spec!r} generates text: it has no single inferences",
             "it is for decoders (.gguf) and the scenario generate; leave --task out for other models",
         )
-    _check_options(spec, task, context)
-    _check_metrics(spec, task, judged_by)
+    _check(spec, task, context, judged_by)
     return task(context)
 
 
@@ -44,27 +43,22 @@ def load_generation_task(
     task = task_class(spec)
     if not issubclass(task, GenerationTask):
         raise UsageError(f"the task {spec!r} generates no text", "--task generate does")
-    _check_options(spec, task, context)
-    _check_metrics(spec, task, judged_by)
+    _check(spec, task, context, judged_by)
     return task(context)
 
 
-def _check_options(spec: str, task: type[Task | GenerationTask], context: TaskContext) -> None:
-    """An option that nothing reads would be ignored in silence."""
+def _check(
+    spec: str, task: type[Task | GenerationTask], context: TaskContext, judged_by: Collection[str]
+) -> None:
+    """Refuses an option that nothing reads, and before anything is measured a metric that is not given."""
     known = task.option_names
-    if known is None:
-        return
     for name in context.options:
-        if name not in known:
+        if known is not None and name not in known:
             raise UsageError(
                 f"the task {spec!r} has no option {name!r}{did_you_mean(name, known)}",
                 f"it has {', '.join(known) or 'none'}: see `options` of the workload",
             )
-
-
-def _check_metrics(spec: str, task: type[Task | GenerationTask], names: Collection[str]) -> None:
-    """Found out here, nothing was measured in vain."""
-    for name in names:
+    for name in judged_by:
         if name not in task.metrics:
             raise UsageError(
                 f"the task {spec!r} gives no metric {name!r}{did_you_mean(name, task.metrics)}",

@@ -1,58 +1,137 @@
 """Holds what a decoder is asked: small tasks with one right answer, and passages to sum up.
 
-The tasks are made from a fixed seed, so that their answers are right by construction.
+The tasks are made from fixed seeds, so that their answers are right by construction.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 REQUEST = "Sum up in one sentence what this text says. Text"
 _EACH = 6  # tasks of each kind
-_WORDS = ["apple", "river", "stone", "cloud", "table", "green", "horse", "paper", "winter", "bread"]
+_SHOWN = 2  # examples before a question
+_LISTED = 4  # words of a list
+_MARK = "Answer:"
+_MAX_CHARACTERS = 60  # characters of an answer that are kept
+_MORE_WORDS = (
+    *("apple", "river", "stone", "cloud", "table", "green", "horse", "paper", "winter", "bread"),
+    *("candle", "garden", "window", "silver", "market", "ladder"),
+)
+_WORDS = _MORE_WORDS[:10]
+
+#: Makes a question, maybe what is written on the way to its answer, and the answer.
+Maker = Callable[[random.Random], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Item:
     """A conversation and the answer that counts as right."""
 
+    kind: str
     messages: Sequence[Mapping[str, str]]
     answer: str
 
 
 def items() -> list[Item]:
-    """Arithmetic, operations on lists, and copying; each asked after two examples of its kind."""
+    """Arithmetic, operations on lists, and copying."""
     drawn = random.Random(7)
-    drawn_items = []
-    for kind in (_sum, _last_of_list, _copy):
-        shown = [kind(drawn) for _ in range(2)]
-        for _ in range(_EACH):
-            question, answer = kind(drawn)
-            turns = [turn for pair in (*shown, (question, "")) for turn in turns_of(*pair)]
-            drawn_items.append(Item(turns[:-1], answer))
-    return drawn_items
+    makers = {"sum": _sum, "last": _last_of_list, "copy": _copy}
+    return [item for kind, make in makers.items() for item in _items_of(kind, make, _EACH, drawn)]
 
 
-def turns_of(question: str, answer: str) -> list[dict[str, str]]:
-    """A question and its answer as two messages."""
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+def list_items(each: int) -> dict[str, list[Item]]:
+    """Metric -> so many closed-form tasks on lists, as ParallelBench (Kang et al. 2025) asks them."""
+    makers = {"copy": _copy_list, "reverse": _reverse, "sort": _sort, "replace": _replace}
+    return {
+        f"list_{kind}": _items_of(kind, make, each, random.Random(f"list {kind}"))
+        for kind, make in makers.items()
+    }
 
 
-def _sum(drawn: random.Random) -> tuple[str, str]:
+def problems(each: int) -> list[Item]:
+    """So many problems of each kind whose answers take some writing: what more tokens and more samples bring is
+    seen on them. Their examples end in "Answer: ...", and a text that was cut before those words has not answered."""
+    drawn = random.Random(11)
+    makers = {"sum": _long_sum, "list": _second_of_list, "copy": _long_copy}
+    return [item for kind, make in makers.items() for item in _items_of(kind, make, each, drawn)]
+
+
+def answer_in(text: str) -> str:
+    """The first line after the last "Answer:", without spaces at its ends and a full stop."""
+    _, mark, rest = text.rpartition(_MARK)
+    if not mark or not rest.strip():
+        return ""
+    return rest.strip().splitlines()[0].strip().rstrip(".").strip()[:_MAX_CHARACTERS]
+
+
+def _items_of(kind: str, make: Maker, each: int, drawn: random.Random) -> list[Item]:
+    """So many questions of a kind, each asked after the same examples of it."""
+    shown = [turn for _ in range(_SHOWN) for turn in _example(*make(drawn))]
+    made = []
+    for _ in range(each):
+        question, *_working, answer = make(drawn)
+        made.append(Item(kind, [*shown, {"role": "user", "content": question}], answer))
+    return made
+
+
+def _example(question: str, *told: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": " ".join(told)}]
+
+
+def _sum(drawn: random.Random) -> tuple[str, ...]:
     first, second = drawn.randint(1, 9), drawn.randint(1, 9)
     return f"What is {first} + {second}?", str(first + second)
 
 
-def _last_of_list(drawn: random.Random) -> tuple[str, str]:
+def _last_of_list(drawn: random.Random) -> tuple[str, ...]:
     words = drawn.sample(_WORDS, 3)
     return f"What is the last word of this list: {', '.join(words)}?", words[-1]
 
 
-def _copy(drawn: random.Random) -> tuple[str, str]:
+def _copy(drawn: random.Random) -> tuple[str, ...]:
     words = " ".join(drawn.sample(_WORDS, 3))
     return f"Repeat exactly: {words}", words
+
+
+def _copy_list(drawn: random.Random) -> tuple[str, ...]:
+    words = ", ".join(drawn.sample(_MORE_WORDS, _LISTED))
+    return f"Copy this list: {words}", words
+
+
+def _reverse(drawn: random.Random) -> tuple[str, ...]:
+    words = drawn.sample(_MORE_WORDS, _LISTED)
+    return f"Reverse this list: {', '.join(words)}", ", ".join(words[::-1])
+
+
+def _sort(drawn: random.Random) -> tuple[str, ...]:
+    words = drawn.sample(_MORE_WORDS, _LISTED)
+    return f"Sort this list by the alphabet: {', '.join(words)}", ", ".join(sorted(words))
+
+
+def _replace(drawn: random.Random) -> tuple[str, ...]:
+    *words, new = drawn.sample(_MORE_WORDS, _LISTED + 1)
+    old = drawn.choice(words)
+    replaced = [new if word == old else word for word in words]
+    return f"Replace {old} by {new} in this list: {', '.join(words)}", ", ".join(replaced)
+
+
+def _long_sum(drawn: random.Random) -> tuple[str, ...]:
+    a, b, c = (drawn.randint(1, 9) for _ in range(3))
+    working = f"{a} + {b} = {a + b}. {a + b} + {c} = {a + b + c}. {_MARK}"
+    return f"What is {a} + {b} + {c}?", working, str(a + b + c)
+
+
+def _second_of_list(drawn: random.Random) -> tuple[str, ...]:
+    words = drawn.sample(_WORDS, 3)
+    working = f"The first word is {words[0]}. The second word is {words[1]}. {_MARK}"
+    return f"What is the second word of this list: {', '.join(words)}?", working, words[1]
+
+
+def _long_copy(drawn: random.Random) -> tuple[str, ...]:
+    words = " ".join(drawn.sample(_WORDS, 2))
+    return f"Repeat exactly: {words}", f"I repeat the words. {_MARK}", words
 
 
 #: For models that come without a text of their own.
@@ -83,19 +162,7 @@ PASSAGES = (
     "Now a small plant on the north shore makes fresh water from the sea when the wind blows.",
 )
 
-
-_NAMES = (
-    "total",
-    "count",
-    "items",
-    "result",
-    "value",
-    "index",
-    "limit",
-    "offset",
-    "length",
-    "weight",
-)
+_NAMES = ["count", "items", "result", "value", "index", "limit", "offset", "length", "weight"]
 _QUESTIONS = (
     "What would you pack for a week in the mountains, and why?",
     "Tell me about a machine that changed how people live.",
@@ -121,7 +188,7 @@ def request_for(content: str, index: int) -> str:
 
 def _code(index: int) -> str:
     """A function of some lines that sums what it is given, with names of its own."""
-    first, second = _NAMES[1 + index % 9], _NAMES[1 + (index + 4) % 9]
+    first, second = _NAMES[index % 9], _NAMES[(index + 4) % 9]
     return (
         f"def add_{first}_{index + 1}(rows, {second}):\n"
         f"    total = 0\n"

@@ -9,14 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgebench.errors import EdgebenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
     from PIL import Image, ImageFont
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,6 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 
 def draw(width: int, height: int, background: int, lines: Iterable[Line]) -> Image.Image:
-    """An RGB page with the lines on it."""
     from PIL import Image, ImageDraw
 
     page = Image.new("RGB", (width, height), (background,) * 3)
@@ -69,3 +74,9 @@ def draw(width: int, height: int, background: int, lines: Iterable[Line]) -> Ima
     for line in lines:
         pen.text((line.x, line.y), line.text, font=font(line.size), fill=(line.shade,) * 3)
     return page
+
+
+def planes(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Bytes (height, width, 3) as ImageNet's networks take them: normalised planes, (1, 3, height, width)."""
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray(((scaled - _MEAN) / _DEVIATION).transpose(2, 0, 1)[None])

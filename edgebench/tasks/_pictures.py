@@ -27,7 +27,6 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
 
 
 def picture(shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[Any]:
-    """Pictures of this shape."""
     if _channels_first(shape):
         count, channels, height, width = shape
     else:

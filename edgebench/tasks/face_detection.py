@@ -67,7 +67,6 @@ class FaceDetection(Task):
         return {self.input_name: pixels[None]}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> float:
-        """The best anchor's score."""
         logit = float(next(a for a in outputs.values() if a.shape[-1] == 1).max())
         return float(1 / (1 + np.exp(-np.clip(logit, -LOGIT_LIMIT, LOGIT_LIMIT))))
 

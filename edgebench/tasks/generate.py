@@ -38,10 +38,18 @@ from edgebench.task import (
 )
 
 from . import _agent_replay
-from ._generation_items import PASSAGES, REQUEST, Item, items, request_for
-from ._list_items import list_items
+from ._generation_items import (
+    PASSAGES,
+    REQUEST,
+    Item,
+    answer_in,
+    items,
+    list_items,
+    problems,
+    request_for,
+)
 from ._needle_items import LENGTHS, needles
-from ._reasoning_items import answer_in, problems
+from .sentence_embedding import read_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -236,10 +244,7 @@ class Generate(GenerationTask):
     @cached_property
     def _documents_all(self) -> list[str]:
         path = self.context.data.get("documents")
-        if path is None:
-            return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        return [line.strip() for line in lines if line.strip()]
+        return [] if path is None else read_texts(path)
 
     @property
     def _scored_tokens(self) -> int:

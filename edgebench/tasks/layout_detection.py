@@ -16,7 +16,7 @@ import numpy as np
 
 from edgebench.task import Metric, Task
 from edgebench.tasks._boxes import f1, match, suppress
-from edgebench.tasks._pages import Line, draw, read_words
+from edgebench.tasks._pages import Line, draw, planes, read_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +28,6 @@ MARGIN = 45
 PAGES = 20
 CALIBRATION_PAGES = 8
 CALIBRATION_SEED = 10_000  # evaluation pages have the seeds 0 .. PAGES - 1
-
-MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 STRIDES = (8, 16, 32, 64)  # pixels per cell of the four output grids, finest first
 CONFIDENCE = 0.4
@@ -78,9 +75,7 @@ class LayoutDetection(Task):
 
     def preprocess(self, raw: NDArray[np.uint8]) -> Feeds:
         """Normalised planes, (1, 3, 800, 608) float32."""
-        scaled = raw.astype(np.float32) / np.float32(255)
-        planes = ((scaled - MEAN) / DEVIATION).transpose(2, 0, 1)[None]
-        return {self.context.inputs[0].name: np.ascontiguousarray(planes)}
+        return {self.context.inputs[0].name: planes(raw)}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> tuple[Region, ...]:
         """Regions on the page, per class the surest first."""

@@ -74,7 +74,6 @@ class SpeechEmbedding(Task):
         return {self._fresh: np.ascontiguousarray(raw), **states}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> NDArray[Any]:
-        """The embedding."""
         (name,) = [name for name in outputs if not name.startswith(NOW)]
         return outputs[name].reshape(-1)
 

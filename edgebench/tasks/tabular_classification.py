@@ -37,7 +37,6 @@ class TabularClassification(Task):
         return len(self.test.labels)
 
     def raw(self, index: int) -> NDArray[np.float32]:
-        """One row of features."""
         return np.asarray(self.test.features[index])
 
     def preprocess(self, raw: NDArray[np.float32]) -> Feeds:
@@ -45,7 +44,6 @@ class TabularClassification(Task):
         return {self.context.inputs[0].name: np.ascontiguousarray(raw[None])}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> int:
-        """The most probable class."""
         (probabilities,) = outputs.values()
         return int(probabilities[0].argmax())
 

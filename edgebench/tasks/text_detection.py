@@ -15,7 +15,7 @@ import numpy as np
 
 from edgebench.task import Metric, Task
 from edgebench.tasks._boxes import f1, match
-from edgebench.tasks._pages import Line, draw, read_words
+from edgebench.tasks._pages import Line, draw, planes, read_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,9 +26,6 @@ WIDTH, HEIGHT = 640, 480
 PAGES_PER_LEVEL = 12
 CALIBRATION_PAGES = 8
 CALIBRATION_SEED = 10_000  # evaluation pages have the seeds 0 .. PAGES_PER_LEVEL - 1
-
-MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 TEXT_PROBABILITY = 0.3
 BOX_PROBABILITY = 0.5
@@ -85,9 +82,7 @@ class TextDetection(Task):
 
     def preprocess(self, raw: NDArray[np.uint8]) -> Feeds:
         """Normalised BGR planes, (1, 3, 480, 640) float32."""
-        bgr = raw[:, :, ::-1].astype(np.float32) / np.float32(255)
-        planes = ((bgr - MEAN) / DEVIATION).transpose(2, 0, 1)[None]
-        return {self.context.inputs[0].name: np.ascontiguousarray(planes)}
+        return {self.context.inputs[0].name: planes(raw[:, :, ::-1])}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> NDArray[np.float64]:
         """Boxes of text lines, (n, 4)."""

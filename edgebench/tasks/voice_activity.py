@@ -103,7 +103,6 @@ class VoiceActivity(Task):
         return {"input": raw.samples[None].copy(), "state": raw.state}
 
     def postprocess(self, outputs: Outputs, raw: Any) -> float:
-        """Probability of speech."""
         return float(outputs["output"].reshape(-1)[0])
 
     def score(self, predictions: Sequence[float]) -> dict[str, float]:

@@ -347,7 +347,7 @@ def test_an_attached_meter_stands_in_the_place_of_the_row_without_it(five: Scali
 
 
 def test_answers_are_read_from_where_they_are_announced() -> None:
-    from edgebench.tasks._reasoning_items import answer_in, problems
+    from edgebench.tasks._generation_items import answer_in, problems
 
     assert answer_in("3 + 4 = 7. Answer: 7.\nAnd") == "7"
     assert answer_in("Answer: 1. No. Answer: 2") == "2"

@@ -251,7 +251,7 @@ def recalling(context: TaskContext) -> Generate:
 
 
 def test_tasks_on_lists_are_right_by_construction() -> None:
-    from edgebench.tasks._list_items import list_items
+    from edgebench.tasks._generation_items import list_items
 
     asked = list_items(5)
     assert list(asked) == ["list_copy", "list_reverse", "list_sort", "list_replace"]
