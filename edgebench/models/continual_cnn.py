@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebench.errors import EdgebenchError
-from edgebench.models.onnx_file import load_model, save_model
+from edgebench.models.onnx_file import attribute, load_model, save_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -93,15 +93,12 @@ class _Stepper:
 
     def _windowed(self, node: NodeProto, channels: int) -> None:
         """A layer that reaches over several frames: it is given those before the hop."""
-        from onnx import helper
-
-        settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        kernel, bands_kernel = settings["kernel_shape"]
-        stride, bands_stride = settings.get("strides", [1, 1])
-        dilation, bands_dilation = settings.get("dilations", [1, 1])
-        top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
+        kernel, bands_kernel = attribute(node, "kernel_shape")
+        stride, bands_stride = attribute(node, "strides", [1, 1])
+        dilation, bands_dilation = attribute(node, "dilations", [1, 1])
+        top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
         frames, bands = self._shape[TIME:]
-        if top or bottom or settings.get("auto_pad", b"NOTSET") != b"NOTSET":
+        if top or bottom or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
             raise _no_step_form(node, "it pads the time")
         if frames % stride:
             raise _no_step_form(node, f"a hop leaves it {frames} frames, no multiple of {stride}")
@@ -113,12 +110,8 @@ class _Stepper:
             raise _no_step_form(node, "it leaves frames out")
         self._copy(node, inputs)
         reach = (bands_kernel - 1) * bands_dilation + 1
-        self._shape = (
-            1,
-            channels,
-            frames // stride,
-            (bands + left + right - reach) // bands_stride + 1,
-        )
+        bands = (bands + left + right - reach) // bands_stride + 1
+        self._shape = (1, channels, frames // stride, bands)
 
     def _with_past(self, source: str, kept: int) -> str:
         """The hop behind the frames that were kept; the last of both are kept for the next step."""

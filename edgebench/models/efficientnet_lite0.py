@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edgebench.errors import EdgebenchError
+from edgebench.models.graph_writer import GraphWriter
 from edgebench.models.onnx_file import save_model
 from edgebench.models.torch_weights import load_state_dict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
 IMAGE_SIZE = 224
 CLASSES = 1000
@@ -50,12 +51,22 @@ def build(source: Path, out: Path) -> None:
 
     Raises EdgebenchError where `source` holds other weights.
     """
-    writer = _Writer(load_state_dict(source))
+    save_model(network_of(load_state_dict(source)), out)
+
+
+def network_of(weights: dict[str, NDArray[Any]]) -> ModelProto:
+    from onnx import TensorProto, helper
+
+    writer = _Writer(weights)
     x, size = writer.conv("image", IMAGE_SIZE, "_conv_stem", "_bn0", stride=2)
     x = _blocks(writer, x, size)
     x, _ = writer.conv(x, 7, "_conv_head", "_bn1")
     writer.classifier(x)
-    save_model(writer.model(), out)
+    image = helper.make_tensor_value_info(
+        "image", TensorProto.FLOAT, ["batch", 3, IMAGE_SIZE, IMAGE_SIZE]
+    )
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])
+    return writer.model("efficientnet_lite0", [image], logits, _OPSET)
 
 
 def _blocks(writer: _Writer, x: str, size: int) -> str:
@@ -84,15 +95,13 @@ def _blocks(writer: _Writer, x: str, size: int) -> str:
     return x
 
 
-class _Writer:
-    """Collects nodes and weights of the graph."""
+class _Writer(GraphWriter):
+    network = "EfficientNet-Lite0"
 
     def __init__(self, weights: dict[str, NDArray[Any]]) -> None:
-        self._weights = weights
-        self._nodes: list[Any] = []
-        self._initializers: list[Any] = []
-        self._constant("relu6_low", np.float32(0))
-        self._constant("relu6_high", np.float32(6))
+        super().__init__(weights)
+        self.constant("relu6_low", 0.0)
+        self.constant("relu6_high", 6.0)
 
     def conv(
         self,
@@ -110,19 +119,14 @@ class _Writer:
         Returns the output's name and its height (equal to its width).
         """
         weight, bias = self._folded(conv, norm)
-        name = conv.strip("_").replace("_blocks.", "block").replace("blocks.", "block")
-        name = name.replace("._", "_")
+        name = conv.strip("_").replace("blocks.", "block").replace("._", "_")
         kernel = int(weight.shape[2])
         out_size = -(-size // stride)
         padding = max((out_size - 1) * stride + kernel - size, 0)
         before, after = padding // 2, padding - padding // 2
         out = self.node(
             "Conv",
-            [
-                x,
-                self._constant(f"{name}_weight", weight),
-                self._constant(f"{name}_bias", bias),
-            ],
+            [x, self.constant(f"{name}_weight", weight), self.constant(f"{name}_bias", bias)],
             name,
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
@@ -136,48 +140,16 @@ class _Writer:
     def classifier(self, x: str) -> None:
         pooled = self.node("GlobalAveragePool", [x], "pool")
         flat = self.node("Flatten", [pooled], "flatten", axis=1)
-        weight = self._constant("fc_weight", self._weight("_fc.weight"))
-        bias = self._constant("fc_bias", self._weight("_fc.bias"))
+        weight = self.constant("fc_weight", self.weight("_fc.weight"))
+        bias = self.constant("fc_bias", self.weight("_fc.bias"))
         self.node("Gemm", [flat, weight, bias], "logits", transB=1)
-
-    def model(self) -> Any:
-        from onnx import TensorProto, helper
-
-        image = helper.make_tensor_value_info(
-            "image", TensorProto.FLOAT, ["batch", 3, IMAGE_SIZE, IMAGE_SIZE]
-        )
-        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])
-        graph = helper.make_graph(
-            self._nodes, "efficientnet_lite0", [image], [logits], self._initializers
-        )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-
-    def node(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self._nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def _constant(self, name: str, value: Any) -> str:
-        from onnx import numpy_helper
-
-        self._initializers.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
-        return name
 
     def _folded(self, conv: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Weight and bias of conv followed by y = gamma (x - mean) / sqrt(var + eps) + beta."""
         gamma, beta, mean, variance = (
-            self._weight(f"{norm}.{part}").astype(np.float64)
+            self.weight(f"{norm}.{part}").astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
-        weight = self._weight(f"{conv}.weight").astype(np.float64)
+        weight = self.weight(f"{conv}.weight").astype(np.float64)
         return weight * scale[:, None, None, None], beta - mean * scale
-
-    def _weight(self, name: str) -> NDArray[Any]:
-        try:
-            return self._weights[name]
-        except KeyError:
-            raise EdgebenchError(
-                f"these are not EfficientNet-Lite0's weights: {name} is missing"
-            ) from None

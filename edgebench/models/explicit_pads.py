@@ -7,9 +7,9 @@ SAME_LOWER, and takes a MaxPool's larger padding at the begin for the padding of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgebench.models.onnx_file import declared_shape, graph_inputs, inferred_graph
+from edgebench.models.onnx_file import attribute, declared_shape, graph_inputs, inferred_graph
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -38,7 +38,7 @@ def write_pads(model: ModelProto) -> None:
 
 
 def _is_same(node: NodeProto) -> bool:
-    return node.op_type in _OPERATORS and _attribute(node, "auto_pad", b"").decode() in _SAME
+    return node.op_type in _OPERATORS and attribute(node, "auto_pad", b"").decode() in _SAME
 
 
 def _leans_to_the_begin(node: NodeProto) -> bool:
@@ -46,15 +46,9 @@ def _leans_to_the_begin(node: NodeProto) -> bool:
 
 
 def _pads_of(node: NodeProto) -> list[tuple[int, int]]:
-    pads = _attribute(node, "pads", [])
+    pads = attribute(node, "pads", [])
     half = len(pads) // 2
     return list(zip(pads[:half], pads[half:], strict=True))
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    from onnx import helper
-
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def _sizes(graph: GraphProto, model: ModelProto) -> Sizes:
@@ -71,13 +65,13 @@ def _pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
     """Begins of all axes, then ends; None where a size is not known."""
     image = _spatial(sizes.get(node.input[0]))
     weight = _spatial(sizes.get(node.input[1])) if node.op_type == "Conv" else None
-    kernel = _attribute(node, "kernel_shape", weight)
+    kernel = attribute(node, "kernel_shape", weight)
     if image is None or kernel is None:
         return None
     ones = [1] * len(kernel)
-    strides = _attribute(node, "strides", ones)
-    dilations = _attribute(node, "dilations", ones)
-    upper = _attribute(node, "auto_pad", b"") == b"SAME_UPPER"
+    strides = attribute(node, "strides", ones)
+    dilations = attribute(node, "dilations", ones)
+    upper = attribute(node, "auto_pad", b"") == b"SAME_UPPER"
     pairs = [
         _pair(*axis, upper=upper) for axis in zip(image, kernel, strides, dilations, strict=True)
     ]
@@ -96,15 +90,15 @@ def _even_pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
 
 def _windows(node: NodeProto, image: list[int], pads: list[tuple[int, int]]) -> list[int]:
     """How many windows an axis has. With ceil_mode the last may hang over, as it does without."""
-    kernel = _attribute(node, "kernel_shape", [])
+    kernel = attribute(node, "kernel_shape", [])
     ones = [1] * len(kernel)
-    strides = _attribute(node, "strides", ones)
-    dilations = _attribute(node, "dilations", ones)
+    strides = attribute(node, "strides", ones)
+    dilations = attribute(node, "dilations", ones)
     rest = [
         size + sum(pair) - (k - 1) * d - 1
         for size, pair, k, d in zip(image, pads, kernel, dilations, strict=True)
     ]
-    up = bool(_attribute(node, "ceil_mode", 0))
+    up = bool(attribute(node, "ceil_mode", 0))
     return [-(-r // s) + 1 if up else r // s + 1 for r, s in zip(rest, strides, strict=True)]
 
 

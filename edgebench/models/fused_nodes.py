@@ -21,18 +21,14 @@ _APPENDED = re.compile(
     r"|/duplicated|/\w*Fusion\w*/?|_InsertedPrecisionFreeCast_.*|_nhwc|_transposed|_gemm)$"
 )
 #: Operators that only change the form of data: ONNX Runtime puts them in and moves them.
-CONVERSIONS = frozenset(
-    {
-        *("QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Reshape"),
-        *("ReorderInput", "ReorderOutput", "MemcpyToHost", "MemcpyFromHost"),
-    }
+CONVERSIONS = (
+    *("QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Reshape"),
+    *("ReorderInput", "ReorderOutput", "MemcpyToHost", "MemcpyFromHost"),
 )
 #: Operators that a kernel computes as it writes its result.
-_ACTIVATIONS = frozenset(
-    {
-        *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"),
-        *("Add", "Sum"),
-    }
+_ACTIVATIONS = (
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"),
+    *("Add", "Sum"),
 )
 
 
@@ -90,9 +86,8 @@ _Choose = Callable[[int], "str | None"]
 @dataclass
 class _Mapping:
     source: _Source
-    owner: dict[int, str] = field(
-        default_factory=dict
-    )  # place of the file's node -> optimised node
+    #: Place of the file's node -> optimised node.
+    owner: dict[int, str] = field(default_factory=dict)
     own: dict[str, set[int]] = field(default_factory=dict)  # optimised node -> places
 
     def find(self, node: NodeProto) -> None:

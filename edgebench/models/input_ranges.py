@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,19 +21,8 @@ if TYPE_CHECKING:
 #: Their first input goes through them with its values as they were.
 _KEEP_VALUES = {
     *("Identity", "Cast", "CastLike", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose"),
-    *(
-        "Expand",
-        "Tile",
-        "Slice",
-        "Concat",
-        "Max",
-        "Min",
-        "Clip",
-        "Dropout",
-        "Abs",
-        "SplitToSequence",
-    ),
-    *("Split", "Gather", "GatherElements", "Where"),
+    *("Expand", "Tile", "Slice", "Concat", "Max", "Min", "Clip", "Dropout", "Abs"),
+    *("SplitToSequence", "Split", "Gather", "GatherElements", "Where"),
 }
 _MAX_INT32 = 2**31 - 1
 #: What a size or a count is where nothing else tells: enough to do something, little enough to end.
@@ -99,7 +89,8 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
                 continue
             source, shift = followed[name]
             reader = _Reader(node, place, _count(shapes.get(source)), shapes, constants)
-            told = _range_by_rule(reader)
+            rule = _RULES.get((node.op_type, place))
+            told = rule(reader) if rule else None
             if told is not None:
                 moved = _moved(told, shift)
                 ranges[source] = _both(ranges[source], moved) if source in ranges else moved
@@ -117,12 +108,7 @@ def _shapes_and_constants(
     """Shapes of values, inferred, and small constants."""
     from onnx import TensorProto, numpy_helper
 
-    from edgebench.models.onnx_file import (
-        constant_tensors,
-        declared_shape,
-        graphs,
-        inferred_graph,
-    )
+    from edgebench.models.onnx_file import constant_tensors, declared_shape, graphs, inferred_graph
 
     graph = inferred_graph(model)
     plain = {TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT}
@@ -142,12 +128,8 @@ def _shapes_and_constants(
 
 
 def _count(shape: tuple[int | None, ...] | None) -> int | None:
-    total = 1
-    for size in (None,) if shape is None else shape:
-        if size is None:
-            return None
-        total *= size
-    return total
+    known = [size for size in shape or () if size is not None]
+    return None if shape is None or len(known) < len(shape) else prod(known)
 
 
 def _followed_through(reader: _Reader, shift: int) -> int | None:
@@ -187,11 +169,6 @@ def _both(first: InputRange, second: InputRange) -> InputRange:
 
 
 # --- what operators read ------------------------------------------------------------------------
-
-
-def _range_by_rule(reader: _Reader) -> InputRange | None:
-    rule = _RULES.get((reader.node.op_type, reader.place))
-    return None if rule is None else rule(reader)
 
 
 def _gather(reader: _Reader) -> InputRange | None:
@@ -277,10 +254,6 @@ def _range_of_comparison(reader: _Reader) -> InputRange | None:
     return InputRange(values=other, why="compared by Equal") if reader.size == 1 else None
 
 
-def _divided(reader: _Reader) -> InputRange | None:
-    return _DIVISOR
-
-
 _RULES: dict[tuple[str, int], Rule] = {
     ("Gather", 1): _gather,
     ("GatherElements", 1): _gather,
@@ -319,7 +292,7 @@ _RULES: dict[tuple[str, int], Rule] = {
     ("LSTM", 4): _sequence_length,
     ("NonMaxSuppression", 2): _always(10, "boxes"),
     ("Trilu", 1): _always(0, "diagonal"),
-    ("Div", 1): _divided,
-    ("Mod", 1): _divided,
+    ("Div", 1): lambda reader: _DIVISOR,
+    ("Mod", 1): lambda reader: _DIVISOR,
     **{(f"Reduce{kind}", 1): _axes for kind in ("Sum", "Mean", "Max", "Min", "Prod", "L2", "L1")},
 }

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -56,16 +57,8 @@ def damage_kinds() -> tuple[type[Exception], ...]:
     from google.protobuf.message import Error
 
     checked = onnx.checker.ValidationError, onnx.shape_inference.InferenceError
-    return (
-        *checked,
-        Error,
-        RuntimeError,
-        LookupError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    )
+    own = RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError
+    return (*checked, Error, *own)
 
 
 def _not_a_model(path: Path, why: str) -> EdgebenchError:
@@ -145,7 +138,7 @@ def external_files(path: Path) -> list[Path]:
     elsewhere.
     """
     tensors = _all_tensors(load_model(path, weights=False))
-    places = (_external_place(tensor, path) for tensor in tensors if _is_external(tensor))
+    places = (_external_place(tensor, path) for tensor in tensors if tensor.external_data)
     return sorted({place.file for place in places})
 
 
@@ -156,10 +149,6 @@ class _ExternalPlace:
     file: Path
     offset: int
     length: int
-
-
-def _is_external(tensor: Any) -> bool:
-    return len(tensor.external_data) > 0
 
 
 def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
@@ -199,7 +188,7 @@ def _load_weights(model: ModelProto, path: Path) -> None:
     from onnx import TensorProto
 
     for tensor in _all_tensors(model):
-        if not _is_external(tensor):
+        if not tensor.external_data:
             continue
         place = _external_place(tensor, path)
         with place.file.open("rb") as file:
@@ -220,9 +209,7 @@ def _all_tensors(model: ModelProto) -> Iterator[Any]:
                 yield attribute.t
 
 
-def describe(
-    model: ModelProto,
-) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def describe(model: ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs and outputs of a model, each under a name of its own; open axes are None."""
     inputs = [_tensor_info(value) for value in graph_inputs(model)]
     outputs = [_tensor_info(value) for value in model.graph.output]
@@ -246,11 +233,7 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
         )
     tensor = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    return TensorInfo(
-        name=value.name,
-        dtype=dtype,
-        shape=declared_shape(value),
-    )
+    return TensorInfo(value.name, dtype, declared_shape(value))
 
 
 def declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
@@ -664,9 +647,8 @@ def _optimise(source: Path, target: Path) -> None:
     options = _quiet_options()
     options.optimized_model_filepath = str(target)
     # Weights stay inside the file up to protobuf's limit; the option below is for those above it.
-    if source.stat().st_size + sum(f.stat().st_size for f in external_files(source)) > (
-        _INLINE_BYTES
-    ):
+    files = [source, *external_files(source)]
+    if sum(file.stat().st_size for file in files) > _INLINE_BYTES:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", "folded.data"
         )
@@ -749,13 +731,7 @@ _INT8_OPS = (
     *("DynamicQuantizeLSTM", "QAttention"),
 )
 _NBITS_OPS = ("MatMulNBits",)
-
-_PRECISION = {
-    "FLOAT": "fp32",
-    "FLOAT16": "fp16",
-    "BFLOAT16": "bf16",
-    "DOUBLE": "fp64",
-}
+_PRECISION = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
 
 
 def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]:
@@ -782,8 +758,7 @@ def _node_precision(node: NodeProto, types: Mapping[str, str]) -> str | None:
     if node.op_type in _INT8_OPS:
         return "int8"
     if node.op_type in _NBITS_OPS:
-        bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
-        return f"int{bits}"
+        return f"int{attribute(node, 'bits', 4)}"
     if node.op_type not in _FLOAT_OPS:
         return None
     known = (types.get(name) for name in node.input)
@@ -808,11 +783,14 @@ def _tensor_bytes(tensor: Any) -> tuple[str, int]:
 
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     name = str(dtype.name)
-    elements = 1
-    for size in tensor.dims:
-        elements *= size
     bits = 4 if name.endswith("int4") else 8 * dtype.itemsize
-    return name, (elements * bits + 7) // 8
+    return name, (prod(tensor.dims) * bits + 7) // 8
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    from onnx import helper
+
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -843,10 +821,7 @@ def constant_tensors(graph: GraphProto) -> Iterator[tuple[str, Any]]:
 
 def _tensors(graph: GraphProto) -> Iterator[Any]:
     """Constants: initializers and the values of Constant nodes."""
+    yield from (tensor for _, tensor in constant_tensors(graph))
     for part in graphs(graph):
-        yield from part.initializer
         for sparse in part.sparse_initializer:
             yield from (sparse.values, sparse.indices)
-        for node in part.node:
-            if node.op_type == "Constant":
-                yield from (a.t for a in node.attribute if a.HasField("t"))

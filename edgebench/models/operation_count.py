@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgebench.models.onnx_file import attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -73,15 +75,6 @@ def _shape(shapes: Shapes, index: int) -> Sequence[int]:
     return shape
 
 
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    import onnx
-
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
-    return default
-
-
 def _conv(weight_index: int) -> Callable[[NodeProto, Shapes, Shapes], int]:
     def count(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
         weight = _shape(inputs, weight_index)  # [out, in / groups, kernel...]
@@ -100,18 +93,18 @@ def _matmul(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
 
 
 def _gemm(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
-    inner = _shape(inputs, 0)[0 if _attribute(node, "transA", 0) else 1]
+    inner = _shape(inputs, 0)[0 if attribute(node, "transA", 0) else 1]
     return 2 * prod(_shape(outputs, 0)) * inner
 
 
 def _pool(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
-    kernel: Sequence[int] = _attribute(node, "kernel_shape", [1])
+    kernel: Sequence[int] = attribute(node, "kernel_shape", [1])
     return prod(_shape(outputs, 0)) * prod(kernel)
 
 
 def _recurrent(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
     steps, batch, width = _shape(inputs, 0)
-    directions, hidden = _shape(inputs, 2)[0], _attribute(node, "hidden_size", 0)
+    directions, hidden = _shape(inputs, 2)[0], attribute(node, "hidden_size", 0)
     if not hidden:
         raise ValueError("a recurrent layer without hidden_size")
     per_step = 2 * _GATES[node.op_type] * hidden * (width + hidden)
@@ -120,7 +113,7 @@ def _recurrent(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
 
 def _resize(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int | None:
     """Nearest moves data; linear over two axes is three interpolations of 2 operations, about."""
-    mode = _attribute(node, "mode", b"nearest")
+    mode = attribute(node, "mode", b"nearest")
     if mode == b"nearest":
         return 0
     return 7 * prod(_shape(outputs, 0)) if mode == b"linear" else None

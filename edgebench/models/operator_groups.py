@@ -6,7 +6,8 @@ operator between groups: alone it gains nothing in int8, but it spares two conve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -47,9 +48,8 @@ class Units:
     units: tuple[Unit, ...]
     edges: tuple[Edge, ...]
     recurrent: tuple[Unit, ...] = ()  # layers that become int8-dynamic or stay in fp32
-    products: tuple[
-        Unit, ...
-    ] = ()  # matrix products with constant weights, each of its first node alone
+    #: Matrix products with constant weights, each of its first node alone.
+    products: tuple[Unit, ...] = ()
     in_blocks: tuple[Unit, ...] = ()  # those of them whose weights fit into blocks
 
     @property
@@ -103,7 +103,8 @@ def _recurrent(graph: GraphProto) -> tuple[Unit, ...]:
 
 def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -> tuple[Unit, ...]:
     constants = {tensor.name for tensor in graph.initializer}
-    readers = _reader_counts(graph)
+    readers = Counter(name for node in graph.node for name in node.input)
+    readers.update(value.name for value in graph.output)
     writer: dict[str, NodeProto] = {out: node for node in graph.node for out in node.output}
     members: dict[str, list[str]] = {}
     owner: dict[str, str] = {}
@@ -112,7 +113,7 @@ def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -
             owner[node.name] = node.name
             members[node.name] = [node.name]
         elif node.op_type in recipe.joiners and node.name not in excluded:
-            before = _sources(node, constants, writer)
+            before = [writer.get(name) for name in node.input if name and name not in constants]
             leader = _leader(node, before, owner, members, readers)
             owner[node.name] = leader
             members.setdefault(leader, []).append(node.name)
@@ -128,28 +129,14 @@ def _leader(
     before: Sequence[NodeProto | None],
     owner: Mapping[str, str],
     members: Mapping[str, Sequence[str]],
-    readers: Callable[[str], int],
+    readers: Mapping[str, int],
 ) -> str:
     """The unit that a node belongs to: of the only one whose result it alone reads, else its own."""
     source = before[0] if len(before) == 1 else None
     if source is None or node.op_type not in FOLLOWERS or source.name not in owner:
         return node.name
-    alone = all(readers(output) == 1 for output in source.output if output in node.input)
+    alone = all(readers[output] == 1 for output in source.output if output in node.input)
     return owner[source.name] if alone else node.name
-
-
-def _sources(
-    node: NodeProto, constants: Collection[str], writer: Mapping[str, NodeProto]
-) -> list[NodeProto | None]:
-    return [writer.get(name) for name in node.input if name and name not in constants]
-
-
-def _reader_counts(graph: GraphProto) -> Callable[[str], int]:
-    from collections import Counter
-
-    counts = Counter(name for node in graph.node for name in node.input)
-    counts.update(value.name for value in graph.output)
-    return lambda name: counts[name]
 
 
 def _edges(model: ModelProto, units: Iterable[Unit]) -> tuple[Edge, ...]:
@@ -176,7 +163,6 @@ def _edges(model: ModelProto, units: Iterable[Unit]) -> tuple[Edge, ...]:
 
 
 def _sizes(model: ModelProto) -> dict[str, int]:
-    """Elements of every value whose shape is known."""
     from onnx import shape_inference
 
     from edgebench.models.onnx_file import fits_inline

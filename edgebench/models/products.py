@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgebench.models.onnx_file import attribute, graph_nodes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
@@ -25,21 +27,14 @@ def product_inputs(graph: GraphProto) -> dict[str, int]:
     for node in graph.node:
         shape = shapes.get(node.input[1], ()) if len(node.input) > 1 else ()
         if len(shape) == 2 and (node.op_type == "MatMul" or _is_plain(node)):
-            found[node.name] = shape[1 if _attributes(node).get("transB") else 0]
+            found[node.name] = shape[1 if attribute(node, "transB") else 0]
     return found
 
 
 def _is_plain(node: NodeProto) -> bool:
     """Whether a Gemm is a product and a sum, and nothing else."""
-    given = _attributes(node)
     plain = {"alpha": 1.0, "beta": 1.0, "transA": 0}
-    return node.op_type == "Gemm" and all(given.get(name, v) == v for name, v in plain.items())
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    from onnx import helper
-
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    return node.op_type == "Gemm" and all(attribute(node, n, v) == v for n, v in plain.items())
 
 
 def split_gemms(model: ModelProto, names: Collection[str]) -> None:
@@ -52,7 +47,7 @@ def split_gemms(model: ModelProto, names: Collection[str]) -> None:
             nodes.append(node)
             continue
         weights = node.input[1]
-        if _attributes(node).get("transB"):
+        if attribute(node, "transB"):
             weights = _constant(model, f"{node.name}.weights", _values(model, weights).T)
         biased = len(node.input) > 2 and node.input[2]
         product = f"{node.output[0]}.product" if biased else node.output[0]
@@ -129,8 +124,6 @@ def _constant(model: ModelProto, name: str, values: NDArray[Any]) -> str:
 
 def _replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
     """Also drops the constants that nothing reads any more."""
-    from edgebench.models.onnx_file import graph_nodes
-
     graph = model.graph
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]

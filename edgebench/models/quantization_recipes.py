@@ -30,8 +30,6 @@ class Recipe:
     name: str
     activation: Literal["uint8", "int8"]
     symmetric: bool  # activations around zero, as OpenVINO, LiteRT and TensorRT like them
-    weight: Literal["int8"] = "int8"
-    per_channel: bool = True
     joiners: tuple[str, ...] = JOINERS
 
     @property
@@ -52,30 +50,14 @@ _ARM = ("aarch64", "arm64")
 _SYMMETRIC = ("litert", "trt")
 
 
-@dataclass(frozen=True)
-class StaticRecipe:
-    """How `int8-static` is made: another way has another name, so that results of two are never taken for one."""
-
-    name: str
-    recipe: Recipe
-    #: "operators": every node of the recipe's operators. "groups": groups, and what lies between int8 groups alone,
-    #: so that no conversion surrounds an operator that gains nothing.
-    placement: Literal["operators", "groups"]
-    #: Groups that no other operator with weights follows stay in fp32 where each has at most this share of the
-    #: weights: nothing after them weakens their error, and they save next to nothing.
-    float_ends: float = 0.0
-
-
-STATIC_RECIPES = {
-    each.name: each
-    for each in (
-        StaticRecipe("u8s8-operators/1", RECIPES["u8s8/1"], "operators"),
-        StaticRecipe("u8s8-groups/2", RECIPES["u8s8/1"], "groups"),
-        StaticRecipe("u8s8-groups/3", RECIPES["u8s8/1"], "groups", float_ends=0.05),
-    )
-}
-#: Measured on six workloads: docs/search.md.
-STATIC = STATIC_RECIPES["u8s8-groups/3"]
+#: How `int8-static` is made: the recipe of groups, and of what lies between int8 groups alone, so that no conversion
+#: surrounds an operator that gains nothing. Another way gets another name, so that results of two are never taken for
+#: one. Measured on six workloads: docs/search.md.
+STATIC_NAME = "u8s8-groups/3"
+STATIC = RECIPES["u8s8/1"]
+#: Groups that no other operator with weights follows stay in fp32 where each has at most this share of the weights:
+#: nothing after them weakens their error, and they save next to nothing.
+MAX_FLOAT_END = 0.05
 
 
 def recipe_named(name: str) -> Recipe:

@@ -33,7 +33,7 @@ from edgebench.models.onnx_file import (
 from edgebench.models.operator_groups import Units, light_ends, units_of
 from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, PrecisionMap
 from edgebench.models.products import BLOCK_SIZE, put_in_blocks, split_gemms
-from edgebench.models.quantization_recipes import STATIC, Recipe, StaticRecipe
+from edgebench.models.quantization_recipes import JOINERS, MAX_FLOAT_END, STATIC, Recipe
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ CALIBRATION_ITEMS = 64
 
 #: Operators that gain from integers, and those between them that would otherwise convert back and
 #: forth. Other arithmetic stays in floating point: it carries wide ranges and costs little.
-STATIC_OPS = (
-    *("Conv", "Gemm", "MatMul"),
-    *("Add", "Clip", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten"),
-)
+STATIC_OPS = ("Conv", "Gemm", "MatMul", *JOINERS)
 #: Matrix products and recurrent layers, as ONNX Runtime's guide advises. Not Conv: its dynamic form
 #: (ConvInteger) ran 4 to 12 times slower than fp32 where it was tried, and less exactly.
 DYNAMIC_OPS = ("MatMul", "Gemm", "Attention", "LSTM", "Gather", "EmbedLayerNormalization")
+_OPTIONS = {"MatMulConstBOnly": True, "WeightSymmetric": True}
+_NOTHING_TO_QUANTISE = (
+    "the quantizer found no weights to turn into int8", "leave int8 out for this model",
+)  # fmt: skip
 
 
 def quantize_dynamic(model: ModelProto) -> ModelProto:
@@ -74,14 +75,12 @@ def quantize_dynamic(model: ModelProto) -> ModelProto:
             weight_type=ort_quantization.QuantType.QInt8,
             per_channel=True,
             reduce_range=weights_need_reduced_range(),
-            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
+            extra_options=_OPTIONS,
         )
         return _checked(target)
 
 
-def quantize_static(
-    model: ModelProto, calibration: Iterable[Feeds], batch: int, how: StaticRecipe = STATIC
-) -> ModelProto:
+def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int) -> ModelProto:
     """The model in QDQ form. `calibration` yields inputs with a leading axis of 1.
 
     The ranges are the same for every `batch`: where the items do not fill the last batch, items
@@ -102,31 +101,27 @@ def quantize_static(
             use_external_data_format=beside,
             quant_format=ort_quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(STATIC_OPS),
-            nodes_to_quantize=_placed(model, how, offsets),
+            nodes_to_quantize=_placed(model, offsets),
             nodes_to_exclude=offsets,
             per_channel=True,
             reduce_range=weights_need_reduced_range(),
             activation_type=ort_quantization.QuantType.QUInt8,
             weight_type=ort_quantization.QuantType.QInt8,
             calibrate_method=ort_quantization.CalibrationMethod.MinMax,
-            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
+            extra_options=_OPTIONS,
         )
         return _checked(target)
 
 
-def _placed(model: ModelProto, how: StaticRecipe, excluded: list[str]) -> list[str]:
-    """The nodes that a recipe puts into int8; none: the quantizer goes by operators alone."""
-    if how.placement == "operators":
-        return []
-    units = units_of(model, how.recipe, excluded)
+def _placed(model: ModelProto, excluded: list[str]) -> list[str]:
+    """The nodes that become int8."""
+    units = units_of(model, STATIC, excluded)
     groups = [unit.name for unit in units.groups if unit.op in STATIC_OPS]
-    ends = light_ends(model, units, how.float_ends)
+    ends = light_ends(model, units, MAX_FLOAT_END)
     groups = [name for name in groups if name not in ends] or groups
     if not groups:
-        raise UnsupportedError(
-            "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"
-        )
-    return units.nodes_of(units.joined(groups, how.recipe.joiners))
+        raise UnsupportedError(*_NOTHING_TO_QUANTISE)
+    return units.nodes_of(units.joined(groups, STATIC.joiners))
 
 
 @dataclass(frozen=True)
@@ -269,12 +264,9 @@ def _at_run_time(model: ModelProto, nodes: list[str]) -> ModelProto:
             nodes_to_quantize=nodes,
             nodes_to_exclude=[],
             op_types_to_quantize=list(DYNAMIC_OPS),
-            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
+            extra_options=_OPTIONS,
         )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
-    quantized: ModelProto = quantizer.model.model
-    return quantized
+        return _quantized(quantizer)
 
 
 def _in_qdq_form(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
@@ -286,22 +278,22 @@ def _in_qdq_form(source: Quantizable, ranges: Ranges, names: Collection[str]) ->
     with _quiet():
         quantizer = QDQQuantizer(
             _copied(source.model),
-            recipe.per_channel,
-            weights_need_reduced_range(),
+            per_channel=True,
+            reduce_range=weights_need_reduced_range(),
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8 if recipe.activation == "uint8" else QuantType.QInt8,
             tensors_range=_tensors_data(ranges),
             nodes_to_quantize=source.units.nodes_of(names),
             nodes_to_exclude=[],
             op_types_to_quantize=list(recipe.operators),
-            extra_options={
-                "MatMulConstBOnly": True,
-                "WeightSymmetric": True,
-                "ActivationSymmetric": recipe.symmetric,
-            },
+            extra_options={**_OPTIONS, "ActivationSymmetric": recipe.symmetric},
         )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
+        return _quantized(quantizer)
+
+
+def _quantized(quantizer: Any) -> ModelProto:
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
     quantized: ModelProto = quantizer.model.model
     return quantized
 
@@ -464,7 +456,5 @@ def _checked(path: Path) -> ModelProto:
     model = load_model(path)
     _, weight_bytes = precision_census(model)
     if not weight_bytes.get("int8"):
-        raise UnsupportedError(
-            "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"
-        )
+        raise UnsupportedError(*_NOTHING_TO_QUANTISE)
     return model

@@ -7,14 +7,16 @@ values as they are, and the shapes of tensors. LiteRT's package holds the schema
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
     from edgebench.task import InputRange
+
+_Answer = TypeVar("_Answer")
 
 #: LiteRT's operator -> ONNX's, and which of its inputs stand where ONNX has them.
 _SAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -56,26 +58,24 @@ def input_ranges(path: Path) -> dict[str, InputRange]:
     """Input -> the numbers it may be, under the name that a session gives it."""
     from edgebench.models import input_ranges as of_onnx
 
-    try:
-        from ai_edge_litert import schema_py_generated as schema
-    except ImportError:
-        return {}
-    try:
-        return of_onnx.input_ranges(_Graph(schema, path.read_bytes()).in_onnx())
-    except _DAMAGE:
-        return {}  # damaged: the runtime tells how
+    return _asked(path, lambda graph: of_onnx.input_ranges(graph.in_onnx())) or {}
 
 
 def input_names(path: Path) -> list[str]:
     """Inputs under the names that a session gives them; none where they are not known."""
+    return _asked(path, lambda graph: graph.input_names()) or []
+
+
+def _asked(path: Path, ask: Callable[[_Graph], _Answer]) -> _Answer | None:
+    """None without the schema, and for a damaged file: the runtime tells how."""
     try:
         from ai_edge_litert import schema_py_generated as schema
     except ImportError:
-        return []
+        return None
     try:
-        return _Graph(schema, path.read_bytes()).input_names()
+        return ask(_Graph(schema, path.read_bytes()))
     except _DAMAGE:
-        return []
+        return None
 
 
 class _Graph:

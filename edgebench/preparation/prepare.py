@@ -34,7 +34,7 @@ from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
 from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kept_map
-from edgebench.models.quantization_recipes import STATIC, recipe_named
+from edgebench.models.quantization_recipes import STATIC_NAME, recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -157,7 +157,7 @@ def _recipe(job: PrepareJob) -> str:
     """The recipe of what is quantised statically."""
     if is_mixed(job.precision):
         return kept_map(job.precision, Path(job.cache)).recipe
-    return STATIC.name if job.precision == "int8-static" else ""
+    return STATIC_NAME if job.precision == "int8-static" else ""
 
 
 def _work(store: Cache, final: _Model) -> Work:
@@ -210,7 +210,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
 
     Other precisions are the runtime's doing, from the same GGUF file; an ONNX graph has its own.
     """
-    from edgebench.models.llm.reference_session import reference_session
+    from edgebench.models.llm.reference_decoder import reference_session
     from edgebench.models.llm.tokenizer import files_beside
     from edgebench.task import TaskContext
     from edgebench.tasks import load_generation_task
@@ -446,7 +446,7 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
         "model": fixed.sha256,
         "reduce_range": quantize.weights_need_reduced_range(),
         "calibration": _task_identity(job) if static else None,
-        "recipe": STATIC.name if static else None,
+        "recipe": STATIC_NAME if static else None,
         "batch": job.batch,
         **_made_by(),
     }

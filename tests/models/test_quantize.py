@@ -11,7 +11,6 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models import onnx_file, quantize
-from edgebench.models.quantization_recipes import STATIC_RECIPES
 from tests import onnx_models as models
 
 
@@ -80,15 +79,14 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "recipe", "floats"),
+    ("outputs", "floats"),
     [
-        (2, "u8s8-groups/3", {"second"}),  # 128 of 4224 weights
-        (2, "u8s8-groups/2", set()),
-        (64, "u8s8-groups/3", set()),
+        (2, {"second"}),  # 128 of 4224 weights
+        (64, set()),
     ],
 )
-def test_a_light_last_group_stays_in_fp32(outputs: int, recipe: str, floats: set[str]) -> None:
-    made = quantize.quantize_static(ending_in(outputs), rows(), 1, STATIC_RECIPES[recipe])
+def test_a_light_last_group_stays_in_fp32(outputs: int, floats: set[str]) -> None:
+    made = quantize.quantize_static(ending_in(outputs), rows(), 1)
     kept = {
         t.name.rstrip(".")
         for t in made.graph.initializer

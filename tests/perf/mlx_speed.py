@@ -233,14 +233,9 @@ def _minilm_by_hand(weights: dict[str, Any]) -> Callable[[list[Any]], Any]:
 def efficientnet(path: Path) -> Any:
     import onnx
 
-    from edgebench.models import efficientnet_lite0 as network
+    from edgebench.models.efficientnet_lite0 import network_of
 
-    writer = network._Writer(_efficientnet_weights())
-    x, size = writer.conv("image", network.IMAGE_SIZE, "_conv_stem", "_bn0", stride=2)
-    x = network._blocks(writer, x, size)
-    x, _ = writer.conv(x, 7, "_conv_head", "_bn1")
-    writer.classifier(x)
-    model = writer.model()
+    model = network_of(_efficientnet_weights())
     onnx.save(model, str(path))
     image = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     return _compared(path, {"image": image}, _efficientnet_by_hand(model))

@@ -125,7 +125,7 @@ def test_prompts_have_exactly_the_tokens_asked_for(task: GenerationTask, tokens:
 @pytest.mark.downloads
 @pytest.mark.slow
 def test_the_reference_has_the_perplexity_of_other_runtimes(task: GenerationTask) -> None:
-    from edgebench.models.llm.reference_session import reference_session
+    from edgebench.models.llm.reference_decoder import reference_session
 
     assert task.context.model_asset is not None
     session = reference_session(task.context.model_asset, task.positions)

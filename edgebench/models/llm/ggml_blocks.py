@@ -88,9 +88,8 @@ def _q4_0(raw: NDArray[Any]) -> Blocks:
 
 def _q4_1(raw: NDArray[Any]) -> Blocks:
     blocks = raw.reshape(len(raw), -1, 20)
-    return Blocks(
-        4, 32, _nibbles(blocks[..., 4:]), _halves(blocks, 0), _halves(blocks, 2), zero=None
-    )
+    scale, offset = _halves(blocks, 0), _halves(blocks, 2)
+    return Blocks(4, 32, _nibbles(blocks[..., 4:]), scale, offset, zero=None)
 
 
 def _q8_0(raw: NDArray[Any]) -> Blocks:
@@ -184,11 +183,9 @@ def _k_blocks(bits: int, blocks: NDArray[Any], numbers: NDArray[Any]) -> Blocks:
     scale = (_halves(blocks, 0)[..., None] * scales.astype(np.float32)).reshape(rows, -1)
     offset = -(_halves(blocks, 2)[..., None] * minima.astype(np.float32)).reshape(rows, -1)
     numbers = numbers.reshape(rows, -1, 32)
-    return (
-        Blocks(4, 32, numbers, scale, offset, None)
-        if bits == 4
-        else _centred(numbers, scale, offset)
-    )
+    if bits == 4:
+        return Blocks(4, 32, numbers, scale, offset, None)
+    return _centred(numbers, scale, offset)
 
 
 _READERS: dict[str, Callable[[NDArray[Any]], Blocks]] = {

@@ -249,7 +249,6 @@ class _Facts:
                 raise UnsupportedError(f"{self.architecture}.{key} is not supported")
 
     def rope_scale(self) -> float:
-        """The factor of rotary positions."""
         scaling = self.metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
         if scaling not in ("none", "linear"):
             raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
@@ -301,15 +300,35 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
     )
 
 
+def _layer_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of each layer, all of which must be there."""
+    width, size, hidden = decoder.width, decoder.head_size, decoder.hidden
+    queries, keys = decoder.heads * size, decoder.kv_heads * size
+    shapes: dict[str, tuple[int, ...]] = {
+        "attn_norm.weight": (width,),
+        "ffn_norm.weight": (width,),
+        "attn_q.weight": (queries, width),
+        "attn_k.weight": (keys, width),
+        "attn_v.weight": (keys, width),
+        "attn_output.weight": (width, queries),
+        "ffn_gate.weight": (hidden, width),
+        "ffn_up.weight": (hidden, width),
+        "ffn_down.weight": (width, hidden),
+    }
+    if decoder.qkv_bias:
+        shapes |= {"attn_q.bias": (queries,), "attn_k.bias": (keys,), "attn_v.bias": (keys,)}
+    if decoder.qk_norm:
+        shapes |= {"attn_q_norm.weight": (size,), "attn_k_norm.weight": (size,)}
+    return shapes
+
+
+def _part_of(name: str) -> str:
+    return re.sub(r"^blk\.\d+\.", "", name)
+
+
 def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
     """Exactly the tensors that the architecture uses must be there."""
-    parts = ["attn_norm.weight", "ffn_norm.weight", "attn_output.weight"]
-    parts += [f"{part}.weight" for part in ("attn_q", "attn_k", "attn_v")]
-    parts += [f"{part}.weight" for part in ("ffn_gate", "ffn_up", "ffn_down")]
-    if decoder.qkv_bias:
-        parts += [f"{part}.bias" for part in ("attn_q", "attn_k", "attn_v")]
-    if decoder.qk_norm:
-        parts += ["attn_q_norm.weight", "attn_k_norm.weight"]
+    parts = _layer_shapes(decoder)
     if decoder.layers * len(parts) > len(tensors):  # else a damaged number would fill the memory
         raise EdgebenchError(
             f"the GGUF file declares {decoder.layers} layers but has {len(tensors)} tensors"
@@ -322,7 +341,7 @@ def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         raise EdgebenchError(
             f"the GGUF file lacks {missing[0]} and {len(missing) - 1} more tensors"
         )
-    further = sorted({re.sub(r"^blk\.\d+\.", "", name) for name in set(tensors) - known})
+    further = sorted(set(map(_part_of, set(tensors) - known)))
     if further:
         raise UnsupportedError(
             f"{decoder.architecture} with {', '.join(further)} is not supported: these tensors would "
@@ -338,30 +357,15 @@ def _check_sizes(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
             f"{decoder.rope_size} dimensions",
             AGAIN,
         )
-    width, queries = decoder.width, decoder.heads * decoder.head_size
-    keys = decoder.kv_heads * decoder.head_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (decoder.vocabulary, width),
-        "output.weight": (decoder.vocabulary, width),
-        "output_norm.weight": (width,),
+    shapes = {
+        **_layer_shapes(decoder),
+        "token_embd.weight": (decoder.vocabulary, decoder.width),
+        "output.weight": (decoder.vocabulary, decoder.width),
+        "output_norm.weight": (decoder.width,),
         "rope_freqs.weight": (decoder.rope_size // 2,),
-        "attn_norm.weight": (width,),
-        "ffn_norm.weight": (width,),
-        "attn_q.weight": (queries, width),
-        "attn_k.weight": (keys, width),
-        "attn_v.weight": (keys, width),
-        "attn_q.bias": (queries,),
-        "attn_k.bias": (keys,),
-        "attn_v.bias": (keys,),
-        "attn_q_norm.weight": (decoder.head_size,),
-        "attn_k_norm.weight": (decoder.head_size,),
-        "attn_output.weight": (width, queries),
-        "ffn_gate.weight": (decoder.hidden, width),
-        "ffn_up.weight": (decoder.hidden, width),
-        "ffn_down.weight": (width, decoder.hidden),
     }
     for name, tensor in tensors.items():
-        shape = shapes[re.sub(r"^blk\.\d+\.", "", name)]
+        shape = shapes[_part_of(name)]
         if tensor.shape != shape:
             raise EdgebenchError(
                 f"tensor {name} of the GGUF file is {list(tensor.shape)}; its metadata makes it "

@@ -18,20 +18,8 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 _ALIGNMENT = 32
 _STRING, _ARRAY, _BOOL = 8, 9, 7
-#: Type of a value -> its format; see `gguf_metadata_value_type`.
-_FORMATS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "B",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
+#: Type of a value -> its format; see `gguf_metadata_value_type`. 8 and 9 are texts and arrays.
+_FORMATS = {**dict(enumerate("BbHhIifB")), 10: "Q", 11: "q", 12: "d"}
 #: Bytes that one of them takes in a file at least: more of them than there is room for are no count.
 _MIN_STRING_BYTES, _MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 8, 13, 24
 _MIN_ARRAY_BYTES = 12
@@ -89,8 +77,7 @@ class _Reader:
             raise ValueError(f"general.alignment is {alignment!r}")
         start = self._at + -self._at % alignment
         return Layout(
-            metadata,
-            [TensorPlace(p.name, p.sizes, p.kind, p.offset + start) for p in places],
+            metadata, [TensorPlace(p.name, p.sizes, p.kind, p.offset + start) for p in places]
         )
 
     def _number(self, form: str) -> Any:
@@ -130,9 +117,7 @@ class _Reader:
             return self._string()
         if kind == _ARRAY:
             return self._array(self._number("I"), nesting + 1)
-        if kind not in _FORMATS:
-            raise ValueError(f"its metadata has values of the unknown type {kind}")
-        value = self._number(_FORMATS[kind])
+        value = self._number(_format(kind))
         return bool(value) if kind == _BOOL else value
 
     def _array(self, kind: int, nesting: int) -> list[Any]:
@@ -141,9 +126,8 @@ class _Reader:
         if kind in (_STRING, _ARRAY):
             count = self._count(_MIN_STRING_BYTES if kind == _STRING else _MIN_ARRAY_BYTES)
             return [self._value(kind, nesting) for _ in range(count)]
-        if kind not in _FORMATS:
-            raise ValueError(f"its metadata has values of the unknown type {kind}")
-        form = f"<{self._count(struct.calcsize(_FORMATS[kind]))}{_FORMATS[kind]}"
+        one = _format(kind)
+        form = f"<{self._count(struct.calcsize(one))}{one}"
         values = list(struct.unpack_from(form, self._view, self._at))
         self._at += struct.calcsize(form)
         return [bool(value) for value in values] if kind == _BOOL else values
@@ -155,3 +139,9 @@ class _Reader:
             raise ValueError(f"tensor {name!r} has {axes} axes")
         sizes = tuple(self._number("Q") for _ in range(axes))
         return TensorPlace(name, sizes, self._number("I"), self._number("Q"))
+
+
+def _format(kind: int) -> str:
+    if kind not in _FORMATS:
+        raise ValueError(f"its metadata has values of the unknown type {kind}")
+    return _FORMATS[kind]

@@ -9,6 +9,7 @@ head size). Bound to the same buffers, the outputs `present.N.key` and `.value` 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +60,35 @@ def rope_tables(file: GgufFile, positions: int) -> tuple[NDArray[Any], NDArray[A
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-class _Graph:
+class DecoderGraph(ABC):
+    """What graphs of both kinds of operators have in common."""
+
     def __init__(self, file: GgufFile, writer: OnnxWriter, linear: Linear) -> None:
         self._file, self._writer, self._linear = file, writer, linear
         self._decoder: Decoder = file.decoder
         self._type = linear.dtype
 
+    def _tables(self) -> list[NDArray[Any]]:
+        """Cosines and sines of all positions."""
+        tables = rope_tables(self._file, self._decoder.context_length)
+        return [table.astype(self._type) for table in tables]
+
+    def _embedded(self, tokens: str) -> str:
+        x, scale = self._linear.embedding(tokens), self._decoder.embedding_scale
+        if scale == 1.0:
+            return x
+        return self._writer.node("Mul", [x, self._writer.scalar(scale, self._type)])
+
+    @abstractmethod
+    def _activated(self, gate: str) -> str: ...
+
+    def _feed_forward(self, block: str, x: str) -> str:
+        gate, up = (self._linear(x, [f"{block}ffn_{part}.weight"]) for part in ("gate", "up"))
+        mixed = self._writer.node("Mul", [self._activated(gate), up])
+        return self._linear(mixed, [f"{block}ffn_down.weight"])
+
+
+class _Graph(DecoderGraph):
     def write(self) -> None:
         decoder, writer = self._decoder, self._writer
         tokens = writer.input("input_ids", "int64", ["batch", "tokens"])
@@ -73,10 +97,7 @@ class _Graph:
         writer.input("total_length", "int32", [])
         for name, table in zip(("cos", "sin"), self._tables(), strict=True):
             writer.constant(name, table)
-        x = self._linear.embedding(tokens)
-        if decoder.embedding_scale != 1.0:
-            x = writer.node("Mul", [x, writer.scalar(decoder.embedding_scale, self._type)])
-        branch = ""
+        x, branch = self._embedded(tokens), ""
         for layer in range(decoder.layers):
             block = f"blk.{layer}."
             x, y = self._added_and_normed(x, branch, block + "attn_norm")
@@ -90,12 +111,6 @@ class _Graph:
         else:
             writer.node("Cast", [logits], ["logits"], to=1)
         writer.output("logits", "float32", ["batch", "kept", decoder.vocabulary])
-
-    def _tables(self) -> list[NDArray[Any]]:
-        return [
-            table.astype(self._type)
-            for table in rope_tables(self._file, self._decoder.context_length)
-        ]
 
     def _norm_weight(self, name: str) -> str:
         values = self._file.tensor(f"{name}.weight").values()
@@ -142,10 +157,8 @@ class _Graph:
     def _normed_heads(self, block: str, joint: str) -> list[str]:
         """Query and key with each head normed, and the value."""
         decoder, writer = self._decoder, self._writer
-        sizes = [
-            count * decoder.head_size
-            for count in (decoder.heads, decoder.kv_heads, decoder.kv_heads)
-        ]
+        counts = (decoder.heads, decoder.kv_heads, decoder.kv_heads)
+        sizes = [count * decoder.head_size for count in counts]
         names = [f"{block}split_{part}" for part in "qkv"]
         writer.node("Split", [joint, writer.numbers(*sizes)], names, axis=-1)
         for index, part in enumerate("qk"):
@@ -161,11 +174,7 @@ class _Graph:
             names[index] = writer.node("Reshape", [normed, writer.numbers(0, 0, sizes[index])])
         return names
 
-    def _feed_forward(self, block: str, x: str) -> str:
-        writer = self._writer
-        gate, up = (self._linear(x, [f"{block}ffn_{part}.weight"]) for part in ("gate", "up"))
+    def _activated(self, gate: str) -> str:
         if self._decoder.activation == "silu":
-            act = writer.contrib("QuickGelu", [gate], alpha=1.0)
-        else:
-            act = writer.contrib("FastGelu", [gate])
-        return self._linear(writer.node("Mul", [act, up]), [f"{block}ffn_down.weight"])
+            return self._writer.contrib("QuickGelu", [gate], alpha=1.0)
+        return self._writer.contrib("FastGelu", [gate])

@@ -207,9 +207,7 @@ class Linear:
         last = writer.numbers(-1)
         low = writer.node("BitwiseAnd", [packed, writer.constant("u_15", np.array(15, np.uint8))])
         high = writer.node(
-            "BitShift",
-            [packed, writer.constant("u_4", np.array(4, np.uint8))],
-            direction="RIGHT",
+            "BitShift", [packed, writer.constant("u_4", np.array(4, np.uint8))], direction="RIGHT"
         )
         parts = [writer.node("Unsqueeze", [part, last]) for part in (low, high)]
         pairs = writer.node("Concat", parts, axis=-1)

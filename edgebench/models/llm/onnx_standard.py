@@ -15,7 +15,7 @@ import numpy as np
 
 from edgebench.errors import UnsupportedError
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
-from edgebench.models.llm.onnx_decoder import rope_tables
+from edgebench.models.llm.onnx_decoder import DecoderGraph
 from edgebench.models.llm.onnx_linear import Linear
 from edgebench.models.llm.onnx_writer import OnnxWriter
 
@@ -58,11 +58,9 @@ def _half_split(decoder: Decoder) -> Any:
     return turned
 
 
-class _Graph:
+class _Graph(DecoderGraph):
     def __init__(self, file: GgufFile, writer: OnnxWriter, linear: Linear) -> None:
-        self._file, self._writer, self._linear = file, writer, linear
-        self._decoder: Decoder = file.decoder
-        self._type = linear.dtype
+        super().__init__(file, writer, linear)
         self._element = {"float32": _FLOAT, "float16": 10}[self._type]
 
     def write(self) -> None:
@@ -71,15 +69,9 @@ class _Graph:
         writer.input("attention_mask", "int64", ["batch", "total"])
         writer.input("position_ids", "int64", ["batch", "tokens"])
         self._mask = self._seen()
-        self._angles = [
-            self._angle(name, table)
-            for name, table in zip(
-                ("cos", "sin"), rope_tables(self._file, decoder.context_length), strict=True
-            )
-        ]
-        x = self._linear.embedding(tokens)
-        if decoder.embedding_scale != 1.0:
-            x = writer.node("Mul", [x, writer.scalar(decoder.embedding_scale, self._type)])
+        tables = zip(("cos", "sin"), self._tables(), strict=True)
+        self._angles = [self._angle(name, table) for name, table in tables]
+        x = self._embedded(tokens)
         for layer in range(decoder.layers):
             block = f"blk.{layer}."
             y = self._attention(layer, self._norm(x, block + "attn_norm"))
@@ -115,8 +107,7 @@ class _Graph:
 
     def _angle(self, name: str, table: NDArray[Any]) -> str:
         """Cosine or sine for each token and pair, (batch, 1, tokens, pairs)."""
-        constant = self._writer.constant(name, table.astype(self._type))
-        rows = self._writer.node("Gather", [constant, "position_ids"])
+        rows = self._writer.node("Gather", [self._writer.constant(name, table), "position_ids"])
         return self._writer.node("Unsqueeze", [rows, self._writer.numbers(1)])
 
     def _norm(self, x: str, name: str) -> str:
@@ -194,15 +185,10 @@ class _Graph:
         writer.output(present, self._type, ["batch", decoder.kv_heads, "total", size])
         return writer.node("Concat", [past, new], [present], axis=2)
 
-    def _feed_forward(self, block: str, x: str) -> str:
-        writer = self._writer
-        gate = self._linear(x, [f"{block}ffn_gate.weight"])
-        up = self._linear(x, [f"{block}ffn_up.weight"])
+    def _activated(self, gate: str) -> str:
         if self._decoder.activation == "silu":
-            act = writer.node("Mul", [gate, writer.node("Sigmoid", [gate])])
-        else:
-            act = self._gelu(gate)
-        return self._linear(writer.node("Mul", [act, up]), [f"{block}ffn_down.weight"])
+            return self._writer.node("Mul", [gate, self._writer.node("Sigmoid", [gate])])
+        return self._gelu(gate)
 
     def _gelu(self, x: str) -> str:
         """The tanh form: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""

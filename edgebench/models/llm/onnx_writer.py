@@ -108,7 +108,6 @@ class OnnxWriter:
         return self.node(kind, inputs, outputs, domain="com.microsoft", **attributes)
 
     def has(self, kind: str) -> bool:
-        """Whether an operator of this kind was added."""
         return any(node.op_type == kind for node in self._nodes)
 
     def _tensor(self, name: str, array: NDArray[Any]) -> Any:

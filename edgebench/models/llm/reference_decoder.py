@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.backend import Effective
-from edgebench.generation import GenerationSession, Prompts, check_prompts, check_step
+from edgebench.backend import Effective, ModelFile
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Prompts, Room, check_prompts, check_step
+from edgebench.models.file_kind import format_of
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
 
 Array = NDArray[np.float32]
@@ -31,7 +34,6 @@ class ReferenceDecoder:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all tokens."""
         empty = np.zeros((self.decoder.kv_heads, 0, self.decoder.head_size), np.float32)
         self._cache = [(empty, empty)] * self.decoder.layers
 
@@ -168,3 +170,19 @@ class ReferenceSession(GenerationSession):
             runtime=f"numpy {np.__version__}",
             options={"kv_cache": "fp32"},
         )
+
+
+def reference_session(path: Path, positions: int) -> GenerationSession:
+    """A GGUF file in numpy, float32; an ONNX decoder on ONNX Runtime without graph optimisations."""
+    form = format_of(path)
+    if form == "gguf":
+        return ReferenceSession(GgufFile(path), positions)
+    if form == "onnx":
+        from edgebench import registry
+
+        backend = registry.load("ort")
+        backend.import_runtime()
+        model = ModelFile(path, "onnx", "")
+        room = Room(width=1, positions=positions)
+        return backend.open_generation(model, {"optimization": "disable", "threads": 1}, room)
+    raise UnsupportedError(f"no reference for decoders in {form} files")
