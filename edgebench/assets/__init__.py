@@ -9,20 +9,13 @@ The cache is `$EDGEBENCH_CACHE`, or the user's cache folder for `edgebench`:
     tmp/, locks/                   downloads in progress
 """
 
-from .asset_cache import Condition, cache_dir, cached, check, file_sha256, folder_sha256
-from .asset_uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+from .asset_cache import cache_dir, cached, check, file_sha256, folder_sha256
 from .download_progress import Progress, terminal_progress
 from .fetch import Need, fetch, fetch_each, needs_of
 
 __all__ = [
-    "Condition",
-    "FileUri",
-    "Location",
-    "Member",
     "Need",
     "Progress",
-    "PypiUri",
-    "WebUri",
     "cache_dir",
     "cached",
     "check",
@@ -31,6 +24,5 @@ __all__ = [
     "file_sha256",
     "folder_sha256",
     "needs_of",
-    "parse_uri",
     "terminal_progress",
 ]

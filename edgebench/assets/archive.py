@@ -69,7 +69,7 @@ class Extracted:
     keys: set[str] = field(default_factory=set)  # the paths as a forgiving file system sees them
 
     def sha256(self, folder: bool) -> str:
-        return listing_sha256(self.files) if folder else self.files[""]
+        return listing_sha256(self.files) if folder else self.files.get("", "")
 
 
 @dataclass

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -23,7 +22,7 @@ from edgebench.files.atomic_write import replacing
 from edgebench.files.regular_file import open_regular
 
 from . import asset_cache as cache
-from .archive import ArchiveMember, Budget, copy_hashed, listing_sha256, open_members
+from .archive import ArchiveMember, Budget, Extracted, copy_hashed, open_members
 from .asset_uri import member_parts
 
 MANIFEST = "edgebench-bundle.json"
@@ -86,17 +85,6 @@ def import_bundle(bundle: Path) -> list[tuple[Asset, Path]]:
         ]
 
 
-@dataclass(frozen=True)
-class _Unpacked:
-    """The file hashes of one asset as it came out of the bundle."""
-
-    item: _Item
-    files: dict[str, str]
-
-    def sha256(self) -> str:
-        return listing_sha256(self.files) if self.item.folder else self.files.get("", "")
-
-
 def _item(asset: Asset, path: Path) -> _Item:
     return _Item(
         uri=asset.uri,
@@ -127,15 +115,14 @@ def _unpack(bundle: Path, folder: Path) -> Sequence[_Item]:
     size_bytes = bundle.stat().st_size
     # A plain tar holds what it is; a packed one may not grow beyond it.
     with open_members(bundle, Budget(size_bytes, size_bytes)) as members:
-        unpacked = {
-            item.sha256: _Unpacked(item, {}) for item in _manifest(next(members, None)).assets
-        }
+        items = {item.sha256: item for item in _manifest(next(members, None)).assets}
+        unpacked = {sha256: Extracted() for sha256 in items}
         for member in members:
-            _take(member, unpacked, folder)
-    for asset in unpacked.values():
-        if asset.sha256() != asset.item.sha256:
-            raise AssetError(f"{asset.item.uri} in it is not whole or has another content", _FIX)
-    return [asset.item for asset in unpacked.values()]
+            _take(member, items, unpacked, folder)
+    for sha256, item in items.items():
+        if unpacked[sha256].sha256(item.folder) != sha256:
+            raise AssetError(f"{item.uri} in it is not whole or has another content", _FIX)
+    return list(items.values())
 
 
 def _manifest(first: ArchiveMember | None) -> _Manifest:
@@ -151,21 +138,26 @@ def _manifest(first: ArchiveMember | None) -> _Manifest:
     return manifest
 
 
-def _take(member: ArchiveMember, unpacked: Mapping[str, _Unpacked], folder: Path) -> None:
+def _take(
+    member: ArchiveMember,
+    items: Mapping[str, _Item],
+    unpacked: Mapping[str, Extracted],
+    folder: Path,
+) -> None:
     sha256, _, path = member.name.partition("/")
-    asset = unpacked.get(sha256)
-    if asset is None or member.kind != "file":
+    item = items.get(sha256)
+    if item is None or member.kind != "file":
         raise AssetError(f"it holds {member.name!r}, which it does not announce", _FIX)
     name, _, inside = path.partition("/")
     try:
         parts = member_parts(path)
     except ValueError as error:
         raise AssetError(str(error), _FIX) from None
-    if name != asset.item.name or bool(inside) != asset.item.folder:
+    if name != item.name or bool(inside) != item.folder:
         raise AssetError(f"it holds {member.name!r}, which it does not announce", _FIX)
     target = folder.joinpath(sha256, *parts)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        asset.files[inside] = copy_hashed(member.open(), [target], lambda _count: None)
+        unpacked[sha256].files[inside] = copy_hashed(member.open(), [target], lambda _count: None)
     except (FileExistsError, NotADirectoryError):
         raise AssetError(f"it holds {member.name!r} twice", _FIX) from None

@@ -13,14 +13,10 @@ from typing import IO
 from edgebench.errors import AssetError
 
 from .archive import copy_hashed
-from .pip_download import Report
+from .pip_download import OFFLINE_FIX, Report
 
 MAX_BYTES = 64 << 30
 _TIMEOUT_S = 60.0
-_OFFLINE_FIX = (
-    "connect and pull again (what is complete stays); or bring the files from another machine with "
-    "`edgebench assets export` and `import`"
-)
 
 #: A response: a readable with `headers`, closed after use.
 OpenUrl = Callable[[str], http.client.HTTPResponse]
@@ -106,7 +102,7 @@ def _connect(url: str, open_url: OpenUrl) -> http.client.HTTPResponse:
         ) from None
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", error)
-        raise AssetError(f"no connection to {url} ({cause})", _OFFLINE_FIX) from None
+        raise AssetError(f"no connection to {url} ({cause})", OFFLINE_FIX) from None
 
 
 def _stopped(body: _Body) -> AssetError:

@@ -30,6 +30,10 @@ from .asset_uri import PypiUri
 #: Told how many bytes are here and, where known, how many there will be.
 Report = Callable[[int, int | None], None]
 
+OFFLINE_FIX = (
+    "connect and pull again (what is complete stays); or bring the files from another machine with "
+    "`edgebench assets export` and `import`"
+)
 _SHIM = Path(__file__).parent / "sdist_shim"
 _POLL_S = 0.3
 _NOT_FOUND = "No matching distribution found"
@@ -193,8 +197,7 @@ def _no_connection(log: str) -> AssetError:
     cause = _CAUSE.search(log)
     return AssetError(
         "no connection to the package index" + (f" ({cause[0].strip()})" if cause else ""),
-        "connect and pull again (what is complete stays); or bring the files from another machine "
-        "with `edgebench assets export` and `import`",
+        OFFLINE_FIX,
     )
 
 

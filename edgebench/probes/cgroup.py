@@ -14,7 +14,7 @@ from edgebench.probes.proc_files import read, read_int
 
 Limit = float | Literal["none"] | None
 _MOUNT = "sys/fs/cgroup"
-_V1_UNLIMITED_BYTES = 1 << 60  # v1 writes "no limit" as the largest multiple of the page size
+V1_UNLIMITED_BYTES = 1 << 60  # v1 writes "no limit" as the largest multiple of the page size
 
 
 def cpu_limit(root: Path) -> Limit:
@@ -41,7 +41,7 @@ def memory_limit_bytes(root: Path) -> Limit:
         size
         for group in groups
         for name in ("memory.max", "memory.limit_in_bytes")
-        if (size := read_int(group / name)) is not None and size < _V1_UNLIMITED_BYTES
+        if (size := read_int(group / name)) is not None and size < V1_UNLIMITED_BYTES
     ]
     return min(limits) if limits else "none" if groups else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edgebench.probes import instruction_counter
@@ -31,6 +32,9 @@ class Told:
     untold: dict[str, str] = field(default_factory=dict)
     readers: dict[str, Callable[[], float | None]] = field(default_factory=dict)
 
+    def put(self, name: str, source: str, reader: Callable[[], float | None]) -> None:
+        self.sources[name], self.readers[name] = source, reader
+
     def look(self) -> Mapping[str, float]:
         """All amounts now, without those that cannot be read any more."""
         found = {name: read_now() for name, read_now in self.readers.items()}
@@ -47,10 +51,8 @@ def counters(root: Path = LIVE) -> Told:
     if counter.descriptor is None:
         told.untold[CACHE_MISSES] = counter.unknown
     else:
-        told.readers[CACHE_MISSES] = counter.whole
-        told.sources[CACHE_MISSES] = "perf_event"
-    told.readers[MAJOR_FAULTS] = _major_faults
-    told.sources[MAJOR_FAULTS] = "getrusage"
+        told.put(CACHE_MISSES, "perf_event", counter.whole)
+    told.put(MAJOR_FAULTS, "getrusage", _major_faults)
     return told
 
 
@@ -59,8 +61,7 @@ def _add_pressure(told: Told, root: Path, waited_for: str, name: str) -> None:
     machine = root / "proc/pressure" / waited_for
     for path, source in [*((path, GROUP) for path in own), (machine, MACHINE)]:
         if stalled_ns(path) is not None:
-            told.readers[name] = lambda path=path: stalled_ns(path)  # type: ignore[misc]
-            told.sources[name] = source
+            told.put(name, source, partial(stalled_ns, path))
             return
     told.untold[name] = fact_words.no_pressure(waited_for, problem(machine))
 
@@ -78,8 +79,7 @@ def stalled_ns(path: Path) -> float | None:
 def _add_memory_traffic(told: Told, root: Path) -> None:
     files = glob(root, f"{_RESCTRL}/mon_L3_*/mbm_total_bytes")
     if files and _sum(files) is not None:
-        told.readers[MEMORY_BYTES] = lambda: _sum(files)
-        told.sources[MEMORY_BYTES] = "resctrl"
+        told.put(MEMORY_BYTES, "resctrl", partial(_sum, files))
         return
     told.untold[MEMORY_BYTES] = fact_words.no_memory_traffic((root / _RESCTRL).is_dir())
 

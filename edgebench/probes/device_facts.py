@@ -168,11 +168,7 @@ def _linux_limits(machine: Machine, facts: _Facts) -> None:
     affinity = status.get("Cpus_allowed_list")
     facts.put("affinity", affinity, fact_words.NO_AFFINITY)
     isolated = machine.read("sys/devices/system/cpu/isolated")
-    facts.put(
-        "isolated_cpus",
-        "none" if isolated == "" else isolated,
-        fact_words.NO_ISOLATED_CPUS,
-    )
+    facts.put("isolated_cpus", "none" if isolated == "" else isolated, fact_words.NO_ISOLATED_CPUS)
 
 
 def _linux_clocks(machine: Machine, facts: _Facts) -> None:

@@ -23,11 +23,11 @@ def read(path: Path, limit_bytes: int = _LIMIT_BYTES) -> str | None:
         return None
 
 
-def read_int(path: Path, base: int = 10) -> int | None:
+def read_int(path: Path) -> int | None:
     """The whole number that the file holds, or None."""
     text = read(path, 64)
     try:
-        return None if text is None else int(text, base)
+        return None if text is None else int(text)
     except ValueError:
         return None
 

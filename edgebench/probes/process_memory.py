@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgebench.probes.cgroup import levels
+from edgebench.probes.cgroup import V1_UNLIMITED_BYTES, levels
 from edgebench.probes.proc_files import LIVE, fields, read, read_int
-
-_NO_LIMIT = 1 << 60  # cgroup v1 writes "no limit" as the largest multiple of the page size
 
 
 def peak_rss(root: Path = LIVE, platform: str = sys.platform) -> tuple[int | None, str]:
@@ -72,7 +70,7 @@ def _left_by(group: Path) -> int | None:
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
         limit, used = read_int(group / limit_file), read_int(group / used_file)
-        if limit is not None and used is not None and limit < _NO_LIMIT:
+        if limit is not None and used is not None and limit < V1_UNLIMITED_BYTES:
             stat = fields(read(group / "memory.stat"), " ")
             pages = [stat.get(f"{of_all}{kind}_file", "") for kind in ("inactive", "active")]
             droppable = sum(int(size) for size in pages if size.isdecimal())
@@ -89,9 +87,8 @@ class Resident(NamedTuple):
     """Memory of this process as it is now, in bytes; None: the system does not tell."""
 
     anonymous: int | None  # written by the process itself: heap, stacks, private copies
-    file_backed: (
-        int | None
-    )  # pages of files, such as weights that are mapped: the kernel may drop them
+    #: Pages of files, such as weights that are mapped: the kernel may drop them.
+    file_backed: int | None
     proportional: int | None  # each page that others share by its share (PSS)
 
 

@@ -7,25 +7,17 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edgebench.probes.proc_files import fields, read
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """An installed distribution that holds files of a module."""
 
-    name: str
-    version: str
-
-
-@dataclass(frozen=True)
-class _Distribution:
     name: str  # normalised: "ort-nightly"
     version: str
-    metadata: Path  # its .dist-info or .egg-info
 
 
 def installed_packages(path: Sequence[str] | None = None) -> dict[str, str]:
@@ -33,10 +25,7 @@ def installed_packages(path: Sequence[str] | None = None) -> dict[str, str]:
 
     Read from the names of the metadata folders, as parsing each METADATA takes ten times as long.
     """
-    return {
-        distribution.name: distribution.version
-        for distribution in sorted(_installed(path), key=lambda d: d.name)
-    }
+    return {owner.name: owner.version for owner, _ in _installed(path)}
 
 
 def packages_sha256(packages: Mapping[str, str]) -> str:
@@ -52,11 +41,7 @@ def onnxruntime_owners(path: Sequence[str] | None = None) -> list[Owner]:
     pip does not notice: whichever was installed last wins file by file. By their files, not their names:
     onnxruntime-qnn is an owner before 2.0, and since then a provider beside it.
     """
-    return [
-        Owner(distribution.name, distribution.version)
-        for distribution in sorted(_installed(path), key=lambda d: d.name)
-        if _owns(distribution, "onnxruntime")
-    ]
+    return [owner for owner, metadata in _installed(path) if _owns(metadata, "onnxruntime")]
 
 
 def mend_owners(owners: Sequence[Owner]) -> str:
@@ -69,24 +54,25 @@ def mend_owners(owners: Sequence[Owner]) -> str:
     )
 
 
-def _owns(distribution: _Distribution, module: str) -> bool:
-    top_level = read(distribution.metadata / "top_level.txt")
+def _owns(metadata: Path, module: str) -> bool:
+    top_level = read(metadata / "top_level.txt")
     if top_level is not None:
         return module in top_level.split()
-    record = read(distribution.metadata / "RECORD", limit_bytes=1 << 24) or ""
+    record = read(metadata / "RECORD", limit_bytes=1 << 24) or ""
     return any(line.startswith(f"{module}/") for line in record.splitlines())
 
 
-def _installed(path: Sequence[str] | None) -> list[_Distribution]:
-    """Finds distributions as an import would: of a repeated name, the first on the path counts."""
-    distributions: dict[str, _Distribution] = {}
+def _installed(path: Sequence[str] | None) -> list[tuple[Owner, Path]]:
+    """Finds distributions as an import would, by name: of a repeated one, the first on the path counts. With each,
+    its .dist-info or .egg-info."""
+    distributions: dict[str, tuple[Owner, Path]] = {}
     for entry in sys.path if path is None else path:
-        for distribution in _in_folder(entry or "."):
-            distributions.setdefault(distribution.name, distribution)
-    return list(distributions.values())
+        for owner, metadata in _in_folder(entry or "."):
+            distributions.setdefault(owner.name, (owner, metadata))
+    return sorted(distributions.values())
 
 
-def _in_folder(folder: str) -> Iterator[_Distribution]:
+def _in_folder(folder: str) -> Iterator[tuple[Owner, Path]]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder))
     except OSError:  # a zip file, or a path entry that does not exist
@@ -94,13 +80,14 @@ def _in_folder(folder: str) -> Iterator[_Distribution]:
     for name in names:
         # pip renames what it is removing to "~name": no installed distribution.
         if name.endswith((".dist-info", ".egg-info")) and not name.startswith("~"):
-            yield _distribution(Path(folder, name))
+            metadata = Path(folder, name)
+            yield _owner(metadata), metadata
 
 
-def _distribution(metadata: Path) -> _Distribution:
+def _owner(metadata: Path) -> Owner:
     stem = re.sub(r"-py[0-9.]+$", "", metadata.stem)  # name-version-py3.11.egg-info
     name, dash, version = stem.partition("-")
     if not dash:  # a legacy egg-info without its version
         file = metadata / "PKG-INFO" if metadata.is_dir() else metadata
         version = fields(read(file)).get("Version", "unknown")
-    return _Distribution(re.sub(r"[-_.]+", "-", name).lower(), version.replace("_", "-"), metadata)
+    return Owner(re.sub(r"[-_.]+", "-", name).lower(), version.replace("_", "-"))

@@ -18,6 +18,7 @@ from edgebench.probes.cpu_facts import clock_policies
 from edgebench.probes.proc_files import LIVE
 
 _CPU = "sys/devices/system/cpu"
+_COUNTERS = ("proc/stat", "proc/vmstat", "proc/pressure/cpu")
 _PI_FLAGS = "sys/devices/platform/soc*/*firmware*/get_throttled"
 #: Bits of the Raspberry Pi's firmware: now (0 to 3) and at some time since boot (16 to 19).
 PI_UNDERVOLTAGE = 0x1_0001
@@ -91,22 +92,10 @@ class Watch:
         ]
         return cls(root, tuple(events), tuple(modes))
 
-    @property
-    def stat(self) -> Path:
-        return self.root / "proc/stat"
-
-    @property
-    def vmstat(self) -> Path:
-        return self.root / "proc/vmstat"
-
-    @property
-    def pressure(self) -> Path:
-        return self.root / "proc/pressure/cpu"
-
     def files(self) -> tuple[Path, ...]:
         """Every file that `snapshot` reads."""
         counters = tuple(path for _, path in self.events)
-        return (*counters, *self.modes, self.stat, self.vmstat, self.pressure)
+        return (*counters, *self.modes, *(self.root / name for name in _COUNTERS))
 
     def snapshot(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> Snapshot:
         """Reads every file once. Never raises: what cannot be read is left out."""
@@ -119,15 +108,16 @@ class Watch:
             for path in self.modes
             if (setting := files.read(path, 256)) is not None
         }
-        stolen, wanted_ticks = _cpu_ticks(self.stat)
+        stat, vmstat, pressure = (self.root / name for name in _COUNTERS)
+        stolen, wanted_ticks = _cpu_ticks(stat)
         return Snapshot(
             time_ns=clock_ns(),
             events=events,
             modes=modes,
             stolen_ticks=stolen,
             wanted_ticks=wanted_ticks,
-            swapped_pages=_swapped_pages(self.vmstat),
-            cpu_stall_us=_stall_us(self.pressure),
+            swapped_pages=_swapped_pages(vmstat),
+            cpu_stall_us=_stall_us(pressure),
         )
 
     def _name(self, path: Path) -> str:

@@ -22,12 +22,7 @@ def governor(machine: Machine) -> StateCheck | None:
     governors = sorted({text for text in readings if text})
     if not governors:
         return unknown("governor", words.NO_CPUFREQ)
-    return judge(
-        "governor",
-        governors == ["performance"],
-        ", ".join(governors),
-        words.SET_GOVERNOR,
-    )
+    return judge("governor", governors == ["performance"], ", ".join(governors), words.SET_GOVERNOR)
 
 
 def turbo_off(machine: Machine) -> StateCheck | None:
@@ -36,12 +31,7 @@ def turbo_off(machine: Machine) -> StateCheck | None:
     on = turbo(machine)
     if on is None:
         return unknown("turbo", fact_words.NO_TURBO_SWITCH)
-    return judge(
-        "turbo",
-        not on,
-        words.TURBO_ON if on else "off",
-        words.SWITCH_TURBO_OFF,
-    )
+    return judge("turbo", not on, words.TURBO_ON if on else "off", words.SWITCH_TURBO_OFF)
 
 
 def clocks_pinned(machine: Machine) -> StateCheck | None:

@@ -41,10 +41,7 @@ def load(machine: Machine) -> StateCheck | None:
         return unknown("load", words.NO_LOAD)
     per_cpu = float(figures[0]) / cpus
     return judge(
-        "load",
-        per_cpu <= LOAD_PER_CPU_LIMIT,
-        words.load_per_cpu(load=per_cpu),
-        words.WAIT_A_MINUTE,
+        "load", per_cpu <= LOAD_PER_CPU_LIMIT, words.load_per_cpu(load=per_cpu), words.WAIT_A_MINUTE
     )
 
 
@@ -64,10 +61,7 @@ def steal(machine: Machine) -> StateCheck | None:
         return unknown("steal", words.NO_STEAL)
     share = ticks.stolen_ticks / ticks.wanted_ticks
     return judge(
-        "steal",
-        share <= STEAL_LIMIT,
-        words.stolen_since_boot(share=share),
-        words.DEDICATED_CORES,
+        "steal", share <= STEAL_LIMIT, words.stolen_since_boot(share=share), words.DEDICATED_CORES
     )
 
 
@@ -83,12 +77,7 @@ def swap(machine: Machine) -> StateCheck | None:
     evidence = words.swapped_since_boot(pages, waited)
     if waited is None:
         return unknown("swap", evidence)
-    return judge(
-        "swap",
-        waited == 0,
-        evidence,
-        words.FREE_MEMORY,
-    )
+    return judge("swap", waited == 0, evidence, words.FREE_MEMORY)
 
 
 def cgroup_throttle(machine: Machine) -> StateCheck | None:

@@ -25,12 +25,7 @@ def temperature(machine: Machine) -> StateCheck | None:
         now = Thermometer.find(machine.root).read()
         return unknown("temperature", words.no_limit_known(now))
     margin, evidence = min(margins)
-    return judge(
-        "temperature",
-        margin >= TRIP_MARGIN_K,
-        evidence,
-        words.COOL_DOWN_OR_BETTER,
-    )
+    return judge("temperature", margin >= TRIP_MARGIN_K, evidence, words.COOL_DOWN_OR_BETTER)
 
 
 def _zone_margins(machine: Machine) -> list[tuple[float, str]]:
@@ -131,11 +126,7 @@ def pi_throttled(machine: Machine) -> StateCheck | None:
     if bits is None:
         return unknown("pi_throttled", words.NO_VCGENCMD_ANSWER) if machine.pi else None
     return judge(
-        "pi_throttled",
-        bits == 0,
-        words.pi_flags(bits),
-        words.SUPPLY_AND_COOLING,
-        bad="invalid",
+        "pi_throttled", bits == 0, words.pi_flags(bits), words.SUPPLY_AND_COOLING, bad="invalid"
     )
 
 
