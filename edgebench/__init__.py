@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from edgebench.analysis.frontier_report import FrontierReport
     from edgebench.analysis.pick_report import PickReport
     from edgebench.analysis.table_types import Row, Table
-    from edgebench.api.interrupted import Interrupted
     from edgebench.api.results import Results, read
-    from edgebench.api.run_and_ab import ABOptions, RunOptions, ab, run
+    from edgebench.api.run_and_ab import ABOptions, Interrupted, RunOptions, ab, run
     from edgebench.errors import (
         AssetError,
         DeviceStateError,
@@ -62,7 +61,7 @@ _PLACES = {
     "EdgebenchError": ("edgebench.errors", "EdgebenchError"),
     "ExitCode": ("edgebench.errors", "ExitCode"),
     "FrontierReport": ("edgebench.analysis.frontier_report", "FrontierReport"),
-    "Interrupted": ("edgebench.api.interrupted", "Interrupted"),
+    "Interrupted": ("edgebench.api.run_and_ab", "Interrupted"),
     "PickReport": ("edgebench.analysis.pick_report", "PickReport"),
     "Results": ("edgebench.api.results", "Results"),
     "Row": ("edgebench.analysis.table_types", "Row"),

@@ -15,8 +15,8 @@ from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.run_ab import compare
 from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.api.energy_source import meter_here
-from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.progress_output import Telling, pair_watcher, teller
+from edgebench.api.run_options import own_task_lines, positive_s
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
 from edgebench.measure.wait_for_quiet import Quiet
@@ -24,7 +24,7 @@ from edgebench.planning import run_parameters
 from edgebench.planning.cells import known_axes
 from edgebench.planning.own_models import OwnInputs
 from edgebench.planning.settings import parse_ranges, parse_sets, parse_shapes
-from edgebench.units import parse_bytes, parse_duration_s, parse_share
+from edgebench.units import parse_bytes, parse_share
 
 #: Options that mean the same as those of `edgebench run`.
 _AS_RUN = (
@@ -56,11 +56,13 @@ def judge(params: Mapping[str, Any], progress: Telling) -> GateReport:
         say(line)
     settings = Settings(
         started_s=started_s,
-        budget_s=positive(params["budget"], "--budget"),
+        budget_s=positive_s(params["budget"], "--budget", "60s"),
         time_out_s=request.time_out_s,
         seed=params["seed"],
     )
-    wait_s = positive(params["wait_quiet"], "--wait-quiet") if params["wait_quiet"] else 0.0
+    wait_s = (
+        positive_s(params["wait_quiet"], "--wait-quiet", "60s") if params["wait_quiet"] else 0.0
+    )
     with pair_watcher(progress) as watcher:
         return compare(
             [request],
@@ -99,7 +101,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
         parity=None if parity in (None, "off") else parse_share(parity),
         parity_off=parity == "off",
         seed=params["seed"],
-        time_out_s=positive(params["timeout"], "--timeout"),
+        time_out_s=positive_s(params["timeout"], "--timeout", "60s"),
         memory_limit_bytes=parse_bytes(params["memory_limit"]) if params["memory_limit"] else None,
     )
     of_files = {
@@ -123,11 +125,3 @@ def request_of(params: Mapping[str, Any]) -> Request:
 
 def _load_workloads(folders: Any, backends: list[str]) -> dict[str, Any]:
     return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
-
-
-def positive(text: str, option: str) -> float:
-    """Seconds of an option that must be above 0. Raises UsageError."""
-    value = parse_duration_s(text)
-    if value <= 0:
-        raise UsageError(f"{option} {text} is not a time", f"say {option} 60s")
-    return value

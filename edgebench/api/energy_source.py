@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,6 +41,19 @@ def meter_here(sysroot: str | None) -> AbstractContextManager[Meter]:
 
     source = find_here(None if sysroot is None else Path(sysroot))
     return open_meter(source, window_s=STRETCH_S)
+
+
+def not_alive(source: EnergySource) -> NoEnergy | None:
+    """Opens a source and tries it under a short load: why it gives no energy, or None."""
+    from edgebench.energy.meter_liveness import check_alive
+    from edgebench.energy.source import not_opened
+
+    try:
+        source.open()
+    except OSError as error:
+        return not_opened(source, error)
+    with contextlib.closing(source):
+        return check_alive(source)
 
 
 def find_preferred(

@@ -127,8 +127,8 @@ class Results:
         """
         result = frontier_of(
             self._loaded,
-            _listed(objectives),
-            _listed(workloads),
+            listed(objectives),
+            listed(workloads),
             across=_across(across),
             confidence=confidence,
             seed=seed,
@@ -156,8 +156,8 @@ class Results:
         """
         return pick_of(
             self._loaded,
-            _listed(require),
-            _listed(workloads),
+            listed(require),
+            listed(workloads),
             objective=objective_of(minimize, maximize),
             across=_across(across),
             prefer=self._prefer if prefer is None else preferences(prefer),
@@ -186,8 +186,8 @@ class Results:
         comparison = compare_of(
             names or names_of([side._path for side in sides]),
             [side._loaded for side in sides],
-            _listed(metrics),
-            _listed(workloads),
+            listed(metrics),
+            listed(workloads),
             confidence=confidence,
         )
         return comparison_report(comparison)
@@ -251,8 +251,8 @@ def preferences(prefer: Names) -> Sequence[str]:
 
 
 def _across(names: Names) -> Sequence[Across]:
-    return _listed(names)  # type: ignore[return-value]
+    return listed(names)  # type: ignore[return-value]
 
 
-def _listed(names: Names) -> Sequence[str]:
+def listed(names: Names) -> list[str]:
     return [names] if isinstance(names, str) else list(names)

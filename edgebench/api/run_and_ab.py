@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from edgebench.ab_test.ab_report_types import GateReport as ABReport
 from edgebench.analysis import ties
 from edgebench.api import ab_request
-from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
 from edgebench.api.progress_output import Telling, voice_of
-from edgebench.api.results import Names, Results, preferences, without_gc
+from edgebench.api.results import Names, Results, listed, preferences, without_gc
 from edgebench.api.run_options import resolved
 from edgebench.api.run_request import Outcome, Start, measure
 from edgebench.backend import Scalar
@@ -39,6 +38,17 @@ Ranges: TypeAlias = Mapping[str, "tuple[float, float] | str"]
 Duration: TypeAlias = "float | str"  # seconds, or "5min"
 Size: TypeAlias = "int | str"  # bytes, or "512MiB"
 Share: TypeAlias = "float | str"  # 0.02, or "2%"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what was measured before it: `results` of `edgebench.run`, `report` of `edgebench.ab`."""
+
+    def __init__(
+        self, message: str, *, results: Results | None = None, report: ABReport | None = None
+    ) -> None:
+        super().__init__(message)
+        self.results = results
+        self.report = report
 
 
 class RunOptions(TypedDict, total=False):
@@ -135,7 +145,7 @@ def run(
     started_s = time.monotonic()
     rule = preferences(options.get("prefer", ties.DEFAULT))
     asked = {"model": model, "backends": backends, "sets": sets, "budget": budget}
-    named = {**asked, "names": _listed(workloads)}
+    named = {**asked, "names": listed(workloads)}
     params = _given(options, RunOptions.__annotations__, named, DEFAULTS)
     if params["percentile"] not in PERCENTILES:
         raise UsageError(f"no percentile {params['percentile']!r}", "p50, p90 or p99")
@@ -174,10 +184,10 @@ def ab(
     of what was measured.
     """
     energy = options.get("energy", True)
-    named = {"names": _listed(workloads), "sets": sets, "budget": budget, "out": out}
+    named = {"names": listed(workloads), "sets": sets, "budget": budget, "out": out}
     params = _given(options, ABOptions.__annotations__, named, ab_request.DEFAULTS)
     _check_files(params, "inputs", "folders", "repository")
-    sides = {"base": _listed(base), "head": _listed(head)}
+    sides = {"base": listed(base), "head": listed(head)}
     switches = {"no_energy": not energy, "no_save": out is None}
     report = ab_request.judge({**params, **sides, **switches}, progress)
     for reason in report.reasons:
@@ -224,7 +234,7 @@ def _typed(name: str, value: Any) -> Any:
         case "ranges":
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
-            return ",".join(_listed(value))
+            return ",".join(listed(value))
         case "companions" | "shape_sequence" | "memory_budget":
             return [str(each) for each in _several(value)]
         case "folders":
@@ -264,10 +274,6 @@ def _sizes(sizes: Sequence[int | str]) -> str:
 
 def _range(limits: tuple[float, float] | str) -> str:
     return limits if isinstance(limits, str) else ",".join(f"{limit}" for limit in limits)
-
-
-def _listed(names: Names) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
 
 
 def _call(params: Mapping[str, Any]) -> list[str]:

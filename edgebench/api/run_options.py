@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
     if not own and not params["names"] and suite is None:
         suite = DEFAULT_SUITE
     quick = suite == DEFAULT_SUITE
-    budget_s = None if params["budget"] is None else _positive(params["budget"], "--budget")
+    budget_s = None if params["budget"] is None else positive_s(params["budget"], "--budget")
     # A machine too slow for the default budget still gets a row for every cell.
     soft_budget = quick and budget_s is None
     replicates = params["replicates"]
@@ -111,25 +111,25 @@ def resolved(params: Mapping[str, Any]) -> Options:
             percentile=PERCENTILES[params["percentile"]],
             replicates=replicates or (QUICK_REPLICATES if quick else 3),
             max_replicates=replicates or (QUICK_REPLICATES if quick else 9),
-            slice_s=_positive(params["slice_"], "--slice"),
+            slice_s=positive_s(params["slice_"], "--slice"),
             budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
             hard_budget=not soft_budget,
-            time_out_s=_positive(params["timeout"], "--timeout"),
+            time_out_s=positive_s(params["timeout"], "--timeout"),
             strict=params["strict"],
             reruns=params["reruns"],
             companions=_companions(params["companions"]),
             together=params["together"],
             shape_sequence=_shape_sequence(params["shape_sequence"]),
-            worst_case_s=_positive(params["worst_case"], "--worst-case")
+            worst_case_s=positive_s(params["worst_case"], "--worst-case")
             if params["worst_case"]
             else 0.0,
             loadgen=params["loadgen"],
-            sustain_s=_positive(params["sustain"], "--sustain"),
+            sustain_s=positive_s(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
             parity=None if params["parity"] is None else parity_limit(params["parity"]),
             first_window_s=FIRST_WINDOW_S if own else None,
-            wait_quiet_s=_positive(params["wait_quiet"], "--wait-quiet")
+            wait_quiet_s=positive_s(params["wait_quiet"], "--wait-quiet")
             if params["wait_quiet"]
             else 0.0,
             cool_to_c=params["cool_to"],
@@ -203,6 +203,16 @@ def workloads_of(options: Options) -> list[Workload]:
     return choose(known, options.workloads, options.suite)
 
 
+def own_task_lines(workloads: Iterable[Workload]) -> list[str]:
+    """A line for each workload whose task is the user's own code, to be told before any of it runs."""
+    own = {(workload.name, workload.task) for workload in workloads if ":" in workload.task}
+    lines = []
+    for name, task in sorted(own):
+        file, _, class_name = task.rpartition(":")
+        lines.append(f"task: {name} runs code of your own: {class_name} in {file}")
+    return lines
+
+
 def parity_limit(text: str, option: str = "--parity") -> float:
     """A limit on the relative error: 0.05 or 5%. Raises UsageError."""
     value = parse_share(text)
@@ -214,10 +224,11 @@ def parity_limit(text: str, option: str = "--parity") -> float:
     return value
 
 
-def _positive(text: str, option: str) -> float:
+def positive_s(text: str, option: str, example: str = "2s") -> float:
+    """Seconds of an option that must be above 0. Raises UsageError."""
     value = parse_duration_s(text)
     if value <= 0:
-        raise UsageError(f"{option} {text} is not a time", f"say {option} 2s")
+        raise UsageError(f"{option} {text} is not a time", f"say {option} {example}")
     return value
 
 

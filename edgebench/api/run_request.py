@@ -20,8 +20,7 @@ import msgspec
 
 from edgebench import __version__
 from edgebench.api import run_resume
-from edgebench.api.own_tasks import own_task_lines
-from edgebench.api.run_options import Options, workloads_of
+from edgebench.api.run_options import Options, own_task_lines, workloads_of
 from edgebench.assets.download_progress import Progress
 from edgebench.definitions.companion_load import is_load, parse_companion
 from edgebench.energy.modelled_energy import Estimate

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from edgebench import __version__
-from edgebench.cli.shared.lazy_group import LazyGroup
+from edgebench.cli.shared.command_groups import LazyGroup
 from edgebench.cli.shared.streams import StdoutError, secure_streams
 from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError, UsageError
 from edgebench.processes.signals import AGAIN, ended_by, listen_for_endings

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.command_groups import WholeLinesGroup
 from edgebench.cli.shared.options import (
     folders_option,
     format_option,
     names_argument,
     together,
 )
-from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.errors import AssetError, ExitCode, UsageError
 from edgebench.text.plain_text import say
 

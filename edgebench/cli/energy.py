@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgebench.cli.shared.lazy_group import LazyGroup
+from edgebench.cli.shared.command_groups import LazyGroup
 
 _COMMANDS = {
     "watch": "Show the rails of this machine's energy meter.",

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.shared.number_options import FiniteRange
-from edgebench.cli.shared.options import format_option, sysroot_option
+from edgebench.cli.shared.options import FiniteRange, format_option, sysroot_option
 from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgebench.cli.shared.command_groups import WholeLinesGroup
 from edgebench.cli.shared.options import format_option
-from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

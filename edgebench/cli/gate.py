@@ -73,9 +73,8 @@ def _measure(params: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.ab_test.ab_runner import Settings
     from edgebench.ab_test.run_ab import compare
     from edgebench.api.ab_progress import watching
-    from edgebench.api.ab_request import positive
     from edgebench.api.energy_source import meter_here
-    from edgebench.api.own_tasks import own_task_lines
+    from edgebench.api.run_options import own_task_lines, positive_s
     from edgebench.gate.policy import budget_s_of
     from edgebench.gate.policy_requests import requests_of
 
@@ -84,7 +83,8 @@ def _measure(params: Mapping[str, Any], policy: Any) -> GateReport:
     requests = requests_of(policy, path, params["base"], params["head"])
     for line in own_task_lines(workload for request in requests for workload in request.workloads):
         say(line)
-    budget_s = positive(params["budget"], "--budget") if params["budget"] else budget_s_of(policy)
+    budget, option = params["budget"], "--budget"
+    budget_s = positive_s(budget, option, "60s") if budget else budget_s_of(policy)
     with watching() as watcher:
         report = compare(
             requests,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.command_groups import WholeLinesGroup
 from edgebench.cli.shared.options import devices_option, folders_option, format_option
-from edgebench.cli.shared.whole_lines_group import WholeLinesGroup
 from edgebench.text.plain_text import plain, plain_json
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from edgebench.cli.shared.options import (
     draws_seed_option,
     format_option,
     paths_argument,
+    prefer_option,
     workload_option,
 )
-from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
 

@@ -12,9 +12,9 @@ from edgebench.api.result_files import calibrations_of, files_of, records_of, re
 from edgebench.cli.shared.options import (
     calibration_option,
     paths_argument,
+    prefer_option,
     workload_option,
 )
-from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.text.did_you_mean import did_you_mean

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from edgebench.cli.shared.number_options import FiniteRange
 from edgebench.cli.shared.options import (
     EXISTING_FILE,
+    FiniteRange,
     devices_option,
     energy_root_option,
     folders_option,
@@ -21,13 +21,13 @@ from edgebench.cli.shared.options import (
     model_input_options,
     names_argument,
     out_option,
+    prefer_option,
     process_options,
     run_option,
     seed_option,
     sets_option,
     task_option,
 )
-from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.planning.run_parameters import PERCENTILES
 from edgebench.processes.signals import ended_by

@@ -13,8 +13,12 @@ import click
 from click.core import ParameterSource
 
 from edgebench.api.result_files import files_of, records_of
-from edgebench.cli.shared.options import format_option, paths_argument, workload_option
-from edgebench.cli.shared.prefer_option import prefer_option
+from edgebench.cli.shared.options import (
+    format_option,
+    paths_argument,
+    prefer_option,
+    workload_option,
+)
 from edgebench.errors import UsageError
 from edgebench.render.table_formats import FORMATS, render
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edgebench import registry
-from edgebench.api.energy_source import find_here
+from edgebench.api.energy_source import find_here, not_alive
 from edgebench.backend import Backend, Ready
-from edgebench.energy.meter_liveness import check_alive
-from edgebench.energy.source import EnergySource, NoEnergy, not_opened
+from edgebench.energy.source import NoEnergy
 from edgebench.measure.cpu_pinning import usable_cpus
 from edgebench.probes.proc_files import LIVE
 from edgebench.processes.python_command import code_command, module_command
@@ -136,39 +135,26 @@ def _kit(findings: Findings, claim: str, name: str, version: str) -> Answer:
     return Answer(claim=claim, status=status, detail=last.strip("= "), version=version)
 
 
-def ask_energy(findings: Findings, devices: Any = None) -> None:
+def ask_energy(findings: Findings) -> None:
     """The source that a run would use: is it alive, and does it answer to loads as it states?"""
-    found = find_here(None, devices)
+    found = find_here(None)
     if isinstance(found, NoEnergy):
         findings.answers += _no_meter(f"{found.reason}: {found.detail}")
         return
     claim = f"energy.{found.name}"
-    dead = _tried(found)
+    dead = not_alive(found)
     if dead is not None:
-        findings.answers.append(
-            Answer(claim=claim, status="failed", detail=f"{dead.reason}: {dead.detail}")
-        )
+        detail = f"{dead.reason}: {dead.detail}"
+        findings.answers.append(Answer(claim=claim, status="failed", detail=detail))
         findings.answers += _no_meter("the meter is not alive")
         return
-    findings.answers.append(
-        Answer(claim=claim, status="ok", detail=f"{found.total_rail}: {found.scope}")
-    )
+    detail = f"{found.total_rail}: {found.scope}"
+    findings.answers.append(Answer(claim=claim, status="ok", detail=detail))
     steps = measure_steps(found, usable_cpus(), findings.say)
     if isinstance(steps, NoEnergy):
         findings.answers += _no_meter(steps.detail)
     else:
         findings.answers += judge_steps(found, steps)
-
-
-def _tried(source: EnergySource) -> NoEnergy | None:
-    try:
-        source.open()
-    except OSError as error:
-        return not_opened(source, error)
-    try:
-        return check_alive(source)
-    finally:
-        source.close()
 
 
 def _no_meter(why: str) -> Iterator[Answer]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from edgebench.api.energy_source import find_preferred
+from edgebench.api.energy_source import find_preferred, not_alive
 from edgebench.definitions.device_inventory import Device
 from edgebench.energy.choose_source import find_all
-from edgebench.energy.meter_liveness import check_alive
-from edgebench.energy.source import EnergySource, NoEnergy, not_opened
+from edgebench.energy.source import EnergySource, NoEnergy
 from edgebench.probes.machine import Runner
 from edgebench.probes.proc_files import LIVE
 from edgebench.record import Part
@@ -66,7 +64,7 @@ def energy_state(
     )
     tried = None
     if isinstance(source, EnergySource) and root == LIVE and source.period_s <= _SLOW_S:
-        dead = _try(source)
+        dead = not_alive(source)
         tried = dead is None
         source = dead or source
     if isinstance(source, NoEnergy):
@@ -124,12 +122,3 @@ def _resolution(energy: EnergyState) -> str:
     ]
     within = " + ".join(filter(None, bounds))
     return f"{step}; off by at most {within}" if within else step
-
-
-def _try(source: EnergySource) -> NoEnergy | None:
-    try:
-        source.open()
-    except OSError as error:
-        return not_opened(source, error)
-    with contextlib.closing(source):
-        return check_alive(source)

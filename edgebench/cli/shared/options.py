@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,25 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edgebench.analysis.ties import DEFAULT, parse_preferences
 from edgebench.errors import UsageError
 from edgebench.planning.run_parameters import RUN_OPTIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXISTING_FILE = click.Path(exists=True, dir_okay=False)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers that refuses infinity, and nan, which click accepts in any range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -74,6 +88,14 @@ calibration_option = click.option(
     multiple=True,
     type=Path,
     help="File of `edgebench calibrate`, one per device (repeatable).  [default: files in the cache]",
+)
+prefer_option = click.option(
+    "--prefer",
+    callback=lambda context, parameter, text: parse_preferences(text),
+    default=",".join(DEFAULT),
+    show_default=True,
+    metavar="CRITERIA",
+    help="Criteria, in this order, that choose between deployments whose results are too close to call.",
 )
 across_option = click.option(
     "--across",

@@ -1,4 +1,4 @@
-"""A group of commands that imports a command only when it runs."""
+"""Groups of commands: one imports a command only when it runs, one shows whole sentences in its help."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+_LONGEST = 1000  # characters: click cuts at 45, in the middle of a sentence
 
 
 class LazyGroup(click.Group):
@@ -72,3 +74,18 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self._help_of.items()))
+
+
+class WholeLinesGroup(click.Group):
+    """Lists its commands with whole sentences, wrapped to the width of the terminal."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        names = self.list_commands(ctx)
+        commands = [(name, self.get_command(ctx, name)) for name in names]
+        lines = [
+            (name, found.get_short_help_str(_LONGEST))
+            for name, found in commands
+            if found is not None and not found.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
