@@ -84,17 +84,16 @@ class _NoConstructor:
     """Most of TensorRT's objects come from another object's method, never from their class."""
 
     @classmethod
-    def _made(cls) -> Any:
-        return cls.__new__(cls)
+    def _made(cls, **attributes: Any) -> Any:
+        made = cls.__new__(cls)
+        vars(made).update(attributes)
+        return made
 
 
 class ILogger:
-    class Severity(IntEnum):
-        INTERNAL_ERROR = 0
-        ERROR = 1
-        WARNING = 2
-        INFO = 3
-        VERBOSE = 4
+    Severity = IntEnum(
+        "Severity", ["INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"], start=0
+    )
 
     def __init__(self) -> None:
         self._ready = True
@@ -115,18 +114,9 @@ class IProfiler:
         self._ready = True
 
 
-class DataType(IntEnum):
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-    FP8 = 6
-    BF16 = 7
-    INT64 = 8
-
-
+DataType = IntEnum(
+    "DataType", ["FLOAT", "HALF", "INT8", "INT32", "BOOL", "UINT8", "FP8", "BF16", "INT64"], start=0
+)
 _NUMPY = {
     DataType.FLOAT: "float32",
     DataType.HALF: "float16",
@@ -146,30 +136,13 @@ def nptype(trt_type: DataType) -> Any:
     return np.dtype(_NUMPY[trt_type]).type
 
 
-class TensorIOMode(IntEnum):
-    NONE = 0
-    INPUT = 1
-    OUTPUT = 2
-
-
-class ProfilingVerbosity(IntEnum):
-    LAYER_NAMES_ONLY = 0
-    NONE = 1
-    DETAILED = 2
-
-
-class LayerInformationFormat(IntEnum):
-    ONELINE = 0
-    JSON = 1
-
-
-class MemoryPoolType(IntEnum):
-    WORKSPACE = 0
-
-
-class DeviceType(IntEnum):
-    GPU = 0
-    DLA = 1
+TensorIOMode = IntEnum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"], start=0)
+ProfilingVerbosity = IntEnum(
+    "ProfilingVerbosity", ["LAYER_NAMES_ONLY", "NONE", "DETAILED"], start=0
+)
+LayerInformationFormat = IntEnum("LayerInformationFormat", ["ONELINE", "JSON"], start=0)
+MemoryPoolType = IntEnum("MemoryPoolType", ["WORKSPACE"], start=0)
+DeviceType = IntEnum("DeviceType", ["GPU", "DLA"], start=0)
 
 
 class Dims(tuple[int, ...]):
@@ -212,25 +185,27 @@ class INetworkDefinition(_NoConstructor):
     def get_input(self, index: int) -> ITensor | None:
         if not 0 <= index < self.num_inputs:
             return None
-        tensor: ITensor = ITensor._made()
         value = self._inputs()[index]
-        tensor.name = value.name
         sizes = value.type.tensor_type.shape.dim
-        tensor.shape = Dims([d.dim_value if d.HasField("dim_value") else -1 for d in sizes])
+        shape = Dims([d.dim_value if d.HasField("dim_value") else -1 for d in sizes])
+        tensor: ITensor = ITensor._made(name=value.name, shape=shape)
         return tensor
 
     def get_layer(self, index: int) -> ILayer | None:
         if not 0 <= index < self.num_layers:
             return None
-        layer: ILayer = ILayer._made()
         node = self._model.graph.node[index]
-        layer.name, layer._op = node.name or f"{node.op_type}_{index}", node.op_type
+        layer: ILayer = ILayer._made(name=_layer_name(node, index), _op=node.op_type)
         return layer
 
     def _inputs(self) -> list[Any]:
         from edgebench.models.onnx_file import graph_inputs
 
         return [] if self._model is None else graph_inputs(self._model)
+
+
+def _layer_name(node: Any, index: int) -> str:
+    return node.name or f"{node.op_type}_{index}"
 
 
 class ParserError(_NoConstructor):
@@ -277,9 +252,7 @@ class OnnxParser:
         return True
 
     def _refuse(self, node: Any, text: str) -> bool:
-        error: ParserError = ParserError._made()
-        error._node, error._text = node, text
-        self._errors.append(error)
+        self._errors.append(ParserError._made(_node=node, _text=text))
         _fail(self._logger, text)
         return False
 
@@ -333,7 +306,7 @@ class IBuilderConfig(_NoConstructor):
     _tf32: Any
     _pools: dict[MemoryPoolType, int]
     _profiles: list[IOptimizationProfile]
-    _timings: ITimingCache | None
+    _timings: ITimingCache | None = None
     profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
     builder_optimization_level = 3
     default_device_type = DeviceType.GPU
@@ -355,8 +328,7 @@ class IBuilderConfig(_NoConstructor):
         return self._pools.get(pool, cuda.TOTAL_BYTES)
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
-        cache: ITimingCache = ITimingCache._made()
-        cache._content = bytes(serialized_timing_cache)
+        cache: ITimingCache = ITimingCache._made(_content=bytes(serialized_timing_cache))
         return cache
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
@@ -392,20 +364,19 @@ class Builder:
         self._logger = _checked_logger(logger)
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
-        network: INetworkDefinition = INetworkDefinition._made()
-        network._strong = self._strong_bit is None or bool(flags >> self._strong_bit & 1)
+        strong = self._strong_bit is None or bool(flags >> self._strong_bit & 1)
+        network: INetworkDefinition = INetworkDefinition._made(_strong=strong)
         return network
 
     def create_builder_config(self) -> IBuilderConfig:
-        config: IBuilderConfig = IBuilderConfig._made()
-        config._tf32 = self._flag_type.TF32
-        config._flags, config._pools, config._profiles = {config._tf32}, {}, []
-        config._timings = None
+        tf32 = self._flag_type.TF32
+        config: IBuilderConfig = IBuilderConfig._made(
+            _tf32=tf32, _flags={tf32}, _pools={}, _profiles=[]
+        )
         return config
 
     def create_optimization_profile(self) -> IOptimizationProfile:
-        profile: IOptimizationProfile = IOptimizationProfile._made()
-        profile._shapes = {}
+        profile: IOptimizationProfile = IOptimizationProfile._made(_shapes={})
         return profile
 
     def build_serialized_network(
@@ -479,10 +450,8 @@ class Runtime:
             _fail(self._logger, "magicTag mismatch: this is no serialized engine")
             return None
         if content["version"] != self.version:
-            _fail(
-                self._logger,
-                f"the engine is of version {content['version']}, this is {self.version}",
-            )
+            other = f"the engine is of version {content['version']}, this is {self.version}"
+            _fail(self._logger, other)
             return None
         engine: ICudaEngine = ICudaEngine._made()
         engine._load(content)
@@ -537,8 +506,7 @@ class ICudaEngine(_NoConstructor):
         return context
 
     def create_engine_inspector(self) -> EngineInspector:
-        inspector: EngineInspector = EngineInspector._made()
-        inspector._engine = self
+        inspector: EngineInspector = EngineInspector._made(_engine=self)
         return inspector
 
 
@@ -598,7 +566,7 @@ class IExecutionContext(_NoConstructor):
             layers = self._engine._model.graph.node
             each_ms = (time.perf_counter_ns() - start_ns) / 1e6 / len(layers)
             for index, node in enumerate(layers):
-                self.profiler.report_layer_time(node.name or f"{node.op_type}_{index}", each_ms)
+                self.profiler.report_layer_time(_layer_name(node, index), each_ms)
 
     def _view(self, name: str, shape: Dims) -> Any:
         import numpy as np
@@ -632,7 +600,7 @@ class EngineInspector(_NoConstructor):
         return json.dumps({"Layers": layers, **ends})
 
     def _layer(self, node: Any, index: int, types: dict[str, str], makers: dict[str, Any]) -> Any:
-        name = node.name or f"{node.op_type}_{index}"
+        name = _layer_name(node, index)
         content = self._engine._content
         if not content["detailed"]:
             return name

@@ -64,6 +64,7 @@ class FileMeter(SimulatedMeter):
 
     files: ClassVar[tuple[str, ...]]
     tree: ClassVar[dict[str, str]]
+    unit_w: ClassVar[float] = 1e-6  # of the number in the one file, where it is a power
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -75,6 +76,9 @@ class FileMeter(SimulatedMeter):
         energy_source = find_source(self.root, clock_ns=clock_ns)
         assert isinstance(energy_source, EnergySource), energy_source
         return energy_source
+
+    def values(self, registers: Integers) -> Floats:
+        return registers[:, 0] * self.unit_w
 
     def show(self, registers: list[int]) -> None:
         for descriptor, register in zip(self._descriptors, registers, strict=True):
@@ -127,6 +131,7 @@ class NanoJp4(FileMeter):
 
     name = "ina3221_iio"
     most_w = 10.0
+    unit_w = 1e-3
     files = (f"{_NANO}/in_power0_input",)
     tree: ClassVar = {
         f"{_NANO}/rail_name_0": "POM_5V_IN",
@@ -137,9 +142,6 @@ class NanoJp4(FileMeter):
     def registers(self, published: Floats) -> Integers:
         milliamperes = 8 * np.round(published / 5.0 * 1e3 / 8)
         return (milliamperes[:, None] * 5).astype(np.int64)
-
-    def values(self, registers: Integers) -> Floats:
-        return registers[:, 0] * 1e-3
 
 
 _THOR = "sys/bus/i2c/devices/2-0044/hwmon/hwmon6"
@@ -161,9 +163,6 @@ class Thor(FileMeter):
     def registers(self, published: Floats) -> Integers:
         return (100_000 * np.round(published / 0.1)[:, None]).astype(np.int64)
 
-    def values(self, registers: Integers) -> Floats:
-        return registers[:, 0] * 1e-6
-
 
 class AmdGpu(FileMeter):
     """hwmon: the averaging power of a GPU's firmware, in microwatts."""
@@ -180,9 +179,6 @@ class AmdGpu(FileMeter):
 
     def registers(self, published: Floats) -> Integers:
         return np.round(published * 1e6)[:, None].astype(np.int64)
-
-    def values(self, registers: Integers) -> Floats:
-        return registers[:, 0] * 1e-6
 
 
 _RAPL = "sys/class/powercap/intel-rapl:0"
