@@ -52,9 +52,7 @@ _formats = format_option(what="list")
 @command.command()
 @_selection
 @_formats
-def pull(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
-) -> int:
+def pull(form: str, **selection: Any) -> int:
     """Fetch the files that workloads need.
 
     Without a selection, the files of the suite `quick` are fetched.
@@ -63,7 +61,7 @@ def pull(
     Example:
       edgebench assets pull image-classification
     """
-    needs = _needs(names, suite, every, folders, default="quick")
+    needs = _needs(**selection, default="quick")
     errors = _fetch(needs)
     _show([_facts(need, full=False) for need in needs], form)
     return _report(errors)
@@ -72,9 +70,7 @@ def pull(
 @command.command(name="list")
 @_selection
 @_formats
-def list_(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
-) -> None:
+def list_(form: str, **selection: Any) -> None:
     """List the files of workloads with their size, licence and path in the cache.
 
     Without a selection, the files of all known workloads are listed.
@@ -83,16 +79,14 @@ def list_(
     Example:
       edgebench assets list --suite quick
     """
-    needs = _needs(names, suite, every, folders, default=None)
+    needs = _needs(**selection)
     _show([_facts(need, full=False) for need in needs], form)
 
 
 @command.command()
 @_selection
 @_formats
-def verify(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
-) -> int:
+def verify(form: str, **selection: Any) -> int:
     """Check cached files against their hashes.
 
     Without a selection, all files of known workloads that are in the cache are checked.
@@ -104,15 +98,12 @@ def verify(
     Exit codes: 0 all files are intact; 6 a file is corrupt, or a file of a selected workload is
     missing.
     """
-    needs = _needs(names, suite, every, folders, default=None)
+    needs = _needs(**selection)
     facts = [_facts(need, full=True) for need in needs]
     _show(facts, form)
-    selected = bool(names or suite or every)
-    bad = [
-        item
-        for item in facts
-        if item["status"] == "corrupt" or (selected and item["status"] == "missing")
-    ]
+    selected = any(selection[name] for name in ("names", "suite", "every"))
+    wrong = ("corrupt", "missing") if selected else ("corrupt",)
+    bad = [item for item in facts if item["status"] in wrong]
     if bad:
         error = f"{len(bad)} of {len(facts)} assets are corrupt or missing"
         say(f"edgebench: {error}\n  fix: edgebench assets pull")
@@ -135,7 +126,7 @@ def prune(folders: tuple[str, ...], dry_run: bool) -> None:
     from edgebench.assets.prune import prune as remove
     from edgebench.units import format_bytes
 
-    known = {need.asset.sha256 for need in _needs((), None, True, folders, default=None)}
+    known = {need.asset.sha256 for need in _needs((), None, True, folders)}
     leftovers = remove(known, dry_run=dry_run)
     for item in leftovers:
         click.echo(f"{format_bytes(item.size_bytes):>9}  {item.path}  ({item.reason})")
@@ -147,13 +138,7 @@ def prune(folders: tuple[str, ...], dry_run: bool) -> None:
 @command.command()
 @click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False))
 @_selection
-def export(
-    bundle: Path,
-    names: tuple[str, ...],
-    suite: str | None,
-    every: bool,
-    folders: tuple[str, ...],
-) -> int:
+def export(bundle: Path, **selection: Any) -> int:
     """Write the files of workloads to BUNDLE, a tar file for a machine without network.
 
     Files that are not in the cache yet are fetched first. Without a selection, the workloads of the
@@ -167,7 +152,7 @@ def export(
     from edgebench.assets.bundle import export_bundle
     from edgebench.units import format_bytes
 
-    needs = _needs(names, suite, every, folders, default="quick")
+    needs = _needs(**selection, default="quick")
     if errors := _fetch(needs):
         return _report(errors)
     places = {need.asset.sha256: cached(need.asset) for need in needs}
@@ -203,24 +188,15 @@ def select(
 
     Raises UsageError for a name that is none.
     """
-    from edgebench.text.did_you_mean import did_you_mean
+    from edgebench.ab_test.ab_cells import choose
 
     if bool(names) + bool(suite) + every > 1:
         raise UsageError(
             "workload names, --suite and --all cannot be combined", "give one of the three"
         )
-    for name in names:
-        if name not in workloads:
-            raise UsageError(f"no workload {name!r}{did_you_mean(name, workloads)}")
-    if names:
-        return [workloads[name] for name in dict.fromkeys(names)]
-    suite = suite or (None if every else default)
-    if suite is None:
+    if every or not (names or suite or default):
         return list(workloads.values())
-    suites = {name for workload in workloads.values() for name in workload.suites}
-    if suite not in suites:
-        raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
-    return [workload for workload in workloads.values() if suite in workload.suites]
+    return choose(workloads, names, suite if names else suite or default)
 
 
 def _needs(
@@ -228,7 +204,7 @@ def _needs(
     suite: str | None,
     every: bool,
     folders: Sequence[str],
-    default: str | None,
+    default: str | None = None,
 ) -> list[Need]:
     from edgebench.assets import needs_of
     from edgebench.definitions.workload_loader import load_workloads

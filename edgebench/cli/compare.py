@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +17,6 @@ from edgebench.cli.shared.options import (
     workload_option,
 )
 from edgebench.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    from edgebench.analysis.comparison import Comparison
 
 FORMATS = ("table", "json", "md", "csv")
 
@@ -78,8 +74,5 @@ def command(
         rows = [row for each in loaded if each.table is not None for row in each.table.rows]
         rows = [row for row in rows if not workloads or row.workload in workloads]
         render(comparison, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
-    return ExitCode.OK if _compare(comparison) else ExitCode.INVALID
-
-
-def _compare(comparison: Comparison) -> bool:
-    return any(len(pairing.compared) for pairing in comparison.pairings)
+    compared = any(len(pairing.compared) for pairing in comparison.pairings)
+    return ExitCode.OK if compared else ExitCode.INVALID

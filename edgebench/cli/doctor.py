@@ -100,7 +100,8 @@ def command(sysroot: Path | None, devices: str | None, form: str) -> None:
     if sysroot is None:
         diagnosis = _diagnose_live(entries)
     else:
-        diagnosis = _diagnose_tree(sysroot.resolve(), entries)
+        root = sysroot.resolve()
+        diagnosis = _machine_part(root, entries, str(root), no_command, "linux")
     if form == "json":
         from edgebench.files.json_lines import write_json
 
@@ -109,15 +110,10 @@ def command(sysroot: Path | None, devices: str | None, form: str) -> None:
     paint(lambda width: _lines(diagnosis, width), sys.stdout)
 
 
-def _diagnose_tree(root: Path, entries: Sequence[Device]) -> Diagnosis:
-    return _machine_part(root, entries, sysroot=str(root), run=no_command, platform_name="linux")
-
-
 def _diagnose_live(entries: Sequence[Device]) -> Diagnosis:
     problems: list[Problem] = []
-    machine = _machine_part(LIVE, entries, sysroot=None)
     return msgspec.structs.replace(
-        machine,
+        _machine_part(LIVE, entries),
         python=f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}",
         backends=_backends(problems),
         cache=_cache(problems),
@@ -128,7 +124,7 @@ def _diagnose_live(entries: Sequence[Device]) -> Diagnosis:
 def _machine_part(
     root: Path,
     entries: Sequence[Device],
-    sysroot: str | None,
+    sysroot: str | None = None,
     run: Runner | None = None,
     platform_name: str | None = None,
 ) -> Diagnosis:

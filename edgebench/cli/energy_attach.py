@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import together
 from edgebench.errors import StoreError, UsageError
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.number_parsing import MARKS
@@ -17,15 +18,14 @@ if TYPE_CHECKING:
     from edgebench.energy.meter_columns import Role
 
 _ROLES: tuple[Role, ...] = ("time", "power", "current", "voltage", "energy")
-
-
-def _column_options(function: Any) -> Any:
-    for role in reversed(_ROLES):
-        option = click.option(
+_column_options = together(
+    *(
+        click.option(
             f"--{role}-column", metavar="NAME", help=f"Name of the {role} column of METER.csv."
         )
-        function = option(function)
-    return function
+        for role in _ROLES
+    )
+)
 
 
 @click.command(name="attach")

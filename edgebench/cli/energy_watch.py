@@ -14,13 +14,13 @@ from edgebench.cli.shared.options import FiniteRange, format_option, sysroot_opt
 from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:
-    from edgebench.energy.energy_window import Refused, WindowEnergy
     from edgebench.energy.meter_watch import Watch
     from edgebench.energy.source import EnergySource, NoEnergy
     from edgebench.render.wrapping import Line
 
 _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
+_NO_ENERGY = {"energy_j": None, "window_s": None, "uncertainty_j": None, "status": "unavailable"}
 
 
 @click.command(
@@ -56,7 +56,8 @@ def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
         except OSError as error:
             source = not_opened(source, error)
     if isinstance(source, NoEnergy):
-        _say(form, _unavailable(source), _explained(source.detail, source.fix))
+        fix = f"; fix: {source.fix}" if source.fix else ""
+        _say(form, _unavailable(source), f"{source.detail}{fix}")
         return
     with contextlib.closing(source):
         _watch(source, seconds, form)
@@ -89,35 +90,23 @@ def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[st
     """The JSON, and the words that it has no key for."""
     from edgebench.energy.energy_window import Refused
 
-    energy: WindowEnergy | Refused = watch.energy(seconds)
-    refused = isinstance(energy, Refused)
-    return {
+    energy = watch.energy(seconds)
+    answer = {
         "source": source.name,
         "kind": source.kind,
         "scope": source.scope,
         "total_rail": source.total_rail,
         "rails": [{"name": rail.name, "w": rail.w} for rail in watch.rails()],
-        "energy_j": None if isinstance(energy, Refused) else energy.energy_j,
-        "window_s": None if isinstance(energy, Refused) else energy.window_s,
-        "uncertainty_j": None if isinstance(energy, Refused) else energy.uncertainty_j,
-        "status": "unavailable" if refused else "ok",
-        "reason": energy.reason if isinstance(energy, Refused) else "",
-    }, energy.detail if isinstance(energy, Refused) else ""
+    }
+    if isinstance(energy, Refused):
+        return {**answer, **_NO_ENERGY, "reason": energy.reason}, energy.detail
+    measured = {name: getattr(energy, name) for name in ("energy_j", "window_s", "uncertainty_j")}
+    return {**answer, **measured, "status": "ok", "reason": ""}, ""
 
 
 def _unavailable(reason: NoEnergy) -> dict[str, Any]:
-    return {
-        "source": None,
-        "kind": None,
-        "scope": None,
-        "total_rail": None,
-        "rails": [],
-        "energy_j": None,
-        "window_s": None,
-        "uncertainty_j": None,
-        "status": "unavailable",
-        "reason": reason.reason,
-    }
+    nothing = dict.fromkeys(("source", "kind", "scope", "total_rail"))
+    return {**nothing, "rails": [], **_NO_ENERGY, "reason": reason.reason}
 
 
 def _say(
@@ -176,7 +165,3 @@ def _rails(source: EnergySource, watch: Watch) -> list[Line]:
 
 def _live_text(source: EnergySource, watch: Watch) -> str:
     return "\n".join(text for text, _ in _rails(source, watch))
-
-
-def _explained(detail: str, fix: str) -> str:
-    return f"{detail}; fix: {fix}" if fix else detail

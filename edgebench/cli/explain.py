@@ -109,6 +109,9 @@ def command(context: click.Context, /, **params: Any) -> None:
 
 
 def _explain(params: dict[str, Any]) -> Any:
+    from edgebench.api.explaining import explain_on_this_machine, explain_results
+    from edgebench.explain.explanation import read_explanation
+
     what, model = params["what"], params["model"]
     if (what is None) == (model is None):
         raise UsageError(
@@ -119,18 +122,10 @@ def _explain(params: dict[str, Any]) -> Any:
     if what is not None and _is_result(what):
         if params["numeric"]:
             raise UsageError("a record keeps no tensors", "name the workload, or --model FILE")
-        return _stored(Path(what), params)
-    from edgebench.api.explaining import explain_on_this_machine
-
+        path = Path(what)
+        return read_explanation(path) if path.suffix == KEPT else explain_results(path, params)
     return explain_on_this_machine(params, say)
 
 
 def _is_result(what: str) -> bool:
     return what.endswith((".jsonl", KEPT)) or "/" in what or Path(what).is_dir()
-
-
-def _stored(path: Path, params: dict[str, Any]) -> Any:
-    from edgebench.api.explaining import explain_results
-    from edgebench.explain.explanation import read_explanation
-
-    return read_explanation(path) if path.suffix == KEPT else explain_results(path, params)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgebench.cli.shared.command_groups import WholeLinesGroup
 from edgebench.cli.shared.options import format_option
 from edgebench.errors import ExitCode, UsageError
+from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.fleet.board_runs import BoardState
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_FLEET_FILE = "fleet.yaml"
 
 
 @click.group("fleet", cls=WholeLinesGroup)
@@ -33,15 +31,14 @@ def command() -> None:
     """
 
 
-def _fleet_option(function: _F) -> _F:
-    return click.option(
-        "--fleet",
-        "file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        default=Path(_FLEET_FILE),
-        show_default=True,
-        help="File that names the scheduler and the boards.",
-    )(function)
+_fleet_option = click.option(
+    "--fleet",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("fleet.yaml"),
+    show_default=True,
+    help="File that names the scheduler and the boards.",
+)
 
 
 @command.command(context_settings={"ignore_unknown_options": True})
@@ -104,8 +101,6 @@ def run(
         with LiveView() as view:
             states = run_boards(chosen, journal, link, out, view.show)
     except KeyboardInterrupt:
-        from edgebench.text.plain_text import say
-
         say(
             f"edgebench: the boards go on; `edgebench fleet run --resume --out {out}` fetches their results"
         )
@@ -162,7 +157,6 @@ def worker(address: str, device: str, certs: Path | None, insecure: bool) -> Non
     _require_dask()
     from edgebench.definitions.device_inventory import check_given_name
     from edgebench.fleet.dask_services import serve_worker
-    from edgebench.text.plain_text import say
 
     check_given_name(device)
     _refuse_bare_tls(address, certs)
@@ -188,7 +182,6 @@ def up(file: Path, no_workers: bool) -> None:
     from edgebench.fleet.dask_services import serve_scheduler
     from edgebench.fleet.fleet_file import load_fleet
     from edgebench.fleet.ssh_workers import start_workers
-    from edgebench.text.plain_text import say
 
     fleet = load_fleet(file)
     certs = _certs(file, fleet.certs)

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,10 +22,6 @@ from edgebench.cli.shared.options import (
 )
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
-
-if TYPE_CHECKING:
-    from edgebench.api.loading import Loaded
-    from edgebench.predict.prediction_report import WorthMeasuring
 
 
 @click.command("pick")
@@ -84,7 +80,11 @@ def command(
     loaded = load(paths)
     objective = objective_of(minimize, maximize)
     report = pick_of(loaded, texts, workloads, objective=objective, **how)
-    more = _predicted(loaded, workloads) if predicted else None
+    more = None
+    if predicted:
+        from edgebench.api.predictions import worth_measuring_of
+
+        more = worth_measuring_of(loaded, workloads)
     if form == "json":
         write_json(report if more is None else {"pick": report, "predicted": more}, sys.stdout)
     else:
@@ -97,9 +97,3 @@ def command(
             render_worth_measuring(more.cells, more.notes, sys.stdout)
     met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED
-
-
-def _predicted(loaded: Loaded, workloads: Sequence[str]) -> WorthMeasuring:
-    from edgebench.api.predictions import worth_measuring_of
-
-    return worth_measuring_of(loaded, workloads)

@@ -28,6 +28,7 @@ from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.api.run_request import Outcome
+    from edgebench.search.model_family import Family
     from edgebench.search.search_report import SearchReport
 
 #: Time of a search where nobody says another.
@@ -183,8 +184,8 @@ def _kept(path: Path, form: str) -> int:
     return _code_of(report)
 
 
-def _code_of(report: SearchReport) -> int:
-    return ExitCode.OK if report.chosen is not None else ExitCode.CELL_FAILED
+def _code_of(answer: SearchReport | Family) -> int:
+    return ExitCode.OK if answer.chosen is not None else ExitCode.CELL_FAILED
 
 
 def _family(params: dict[str, Any], models: str, form: str, started_s: float) -> int:
@@ -228,9 +229,7 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
         return _unfinished(family.found[-1].outcome)
     if form != "json":
         render_family(family, sys.stdout)
-    if family.chosen is None:
-        return ExitCode.CELL_FAILED
-    return ExitCode.OK
+    return _code_of(family)
 
 
 def _unfinished(outcome: Outcome | None) -> int:
