@@ -38,13 +38,12 @@ class EdgebenchFixture:
         artifact: str | None = None,
     ) -> GateReport:
         """The report of `edgebench ab`; nothing is asserted. `tau` and `delta` are shares."""
-        from edgebench.ab_test.ab_cells import choose
         from edgebench.ab_test.ab_report_types import latency_tolerances
         from edgebench.ab_test.ab_runner import Settings
         from edgebench.ab_test.pairing import Request
         from edgebench.ab_test.run_ab import compare
         from edgebench.ab_test.variant_spec import parse_side
-        from edgebench.definitions.workload_loader import load_workloads
+        from edgebench.definitions.workload_loader import choose, load_workloads
         from edgebench.units import parse_duration_s
 
         known = load_workloads([Path(folder) for folder in folders]) if workloads or suite else {}

@@ -20,7 +20,6 @@ from edgebench.ab_test.pairing import CellPair, Request, cell_pair, points
 from edgebench.ab_test.variant_spec import VariantSpec
 from edgebench.assets.download_progress import LINE_EVERY_S
 from edgebench.calibration import own_calibration
-from edgebench.definitions.variant_matrix import unique
 from edgebench.definitions.workload import PARITY_METRIC, Model, Workload
 from edgebench.errors import UsageError
 from edgebench.measure import cpu_pinning, preparation_process
@@ -39,7 +38,6 @@ from edgebench.measure.worker_messages import Job
 from edgebench.planning.own_models import workload_for_model
 from edgebench.probes.device_facts import detect
 from edgebench.record import DeviceFacts, Reason
-from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import say
 from edgebench.words import verdict_words
 
@@ -359,25 +357,3 @@ def _allowing(
         together([side.limit for side in sides]),
         outputs={name: together([side.of(name) for side in sides]) for name in names},
     )
-
-
-def choose(
-    known: Mapping[str, Workload], names: Sequence[str], suite: str | None
-) -> list[Workload]:
-    """The workloads by name, or of a suite; with both, its part of those. Raises UsageError for a name
-    that is none, or not of the suite."""
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
-    chosen = [known[name] for name in unique(names)] if names else list(known.values())
-    if suite is None:
-        return chosen if names else []
-    suites = {name for workload in known.values() for name in workload.suites}
-    if suite not in suites:
-        raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
-    outside = [workload.name for workload in chosen if suite not in workload.suites]
-    if names and outside:
-        raise UsageError(
-            f"the suite {suite!r} has none of {', '.join(outside)}", "leave out either"
-        )
-    return [workload for workload in chosen if suite in workload.suites]

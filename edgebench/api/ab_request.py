@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgebench.ab_test.ab_cells import choose
 from edgebench.ab_test.ab_report_types import GateReport, latency_tolerances
 from edgebench.ab_test.ab_runner import Settings
 from edgebench.ab_test.pairing import Request
@@ -17,7 +16,7 @@ from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.api.energy_source import meter_here
 from edgebench.api.progress_output import Telling, pair_watcher, teller
 from edgebench.api.run_options import own_task_lines, positive_s
-from edgebench.definitions.workload_loader import load_workloads
+from edgebench.definitions.workload_loader import choose, load_workloads
 from edgebench.errors import UsageError
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.planning import run_parameters

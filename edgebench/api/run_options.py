@@ -195,8 +195,7 @@ def workloads_of(options: Options) -> list[Workload]:
         file = Path(options.inputs) if options.inputs else None
         inputs = OwnInputs(ranges=parse_ranges(options.ranges), file=file)
         return [workload_for_model(Path(options.model), shapes, options.task, origin, inputs)]
-    from edgebench.ab_test.ab_cells import choose
-    from edgebench.definitions.workload_loader import load_workloads
+    from edgebench.definitions.workload_loader import choose, load_workloads
 
     folders = [Path(folder) for folder in options.folders]
     known = load_workloads(folders, lambda: known_axes(options.backends))

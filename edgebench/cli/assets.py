@@ -188,7 +188,7 @@ def select(
 
     Raises UsageError for a name that is none.
     """
-    from edgebench.ab_test.ab_cells import choose
+    from edgebench.definitions.workload_loader import choose
 
     if bool(names) + bool(suite) + every > 1:
         raise UsageError(

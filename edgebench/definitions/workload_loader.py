@@ -9,7 +9,7 @@ import importlib
 import math
 import pkgutil
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,28 @@ def load_workloads(
                 raise SpecError(str(path), 1, 1, "name", message, fix)
             workloads[workload.name] = (path, workload)
     return {name: workload for name, (_, workload) in sorted(workloads.items())}
+
+
+def choose(
+    known: Mapping[str, Workload], names: Sequence[str], suite: str | None
+) -> list[Workload]:
+    """The workloads by name, or of a suite; with both, its part of those. Raises UsageError for a name
+    that is none, or not of the suite."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
+    chosen = [known[name] for name in unique(names)] if names else list(known.values())
+    if suite is None:
+        return chosen if names else []
+    suites = {name for workload in known.values() for name in workload.suites}
+    if suite not in suites:
+        raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
+    outside = [workload.name for workload in chosen if suite not in workload.suites]
+    if names and outside:
+        raise UsageError(
+            f"the suite {suite!r} has none of {', '.join(outside)}", "leave out either"
+        )
+    return [workload for workload in chosen if suite in workload.suites]
 
 
 def load_workload(

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench.ab_test.ab_cells import choose
 from edgebench.ab_test.ab_report_types import Tolerances
 from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.ab_test.verdict import Tolerance
 from edgebench.backend import Scalar
-from edgebench.definitions.workload_loader import load_workloads
+from edgebench.definitions.workload_loader import choose, load_workloads
 from edgebench.errors import UsageError
 from edgebench.gate.absolute_limits import CellRequirement
 from edgebench.gate.policy import Allowance, CellPolicy, MetricName, Policy, share_of
