@@ -33,7 +33,8 @@ def explain_on_this_machine(
     given = {name: params[name] for name in _SHARED}
     options = resolved({**DEFAULTS, **given, "names": names})
     workload = workloads_of(options)[0]
-    backend = params["backend"] or _backend(workload, params["model"])
+    chosen = DEFAULT_BACKEND if params["model"] is None else opening(workload)[0]
+    backend = params["backend"] or chosen
     against = "none" if params["numeric"] else params["against"]
     pair = cells_to_explain(workload, backend, parse_sets(options.sets), against)
     device = device_facts.detect().name
@@ -43,11 +44,6 @@ def explain_on_this_machine(
     limit = None if params["limit"] is None else parity_limit(params["limit"], "--limit")
     reference = params["reference"]
     return explain_numbers(pair.subject, options.settings, place, reference, limit, say)
-
-
-def _backend(workload: Any, model: str | None) -> str:
-    """The backend that is explained where none is named."""
-    return opening(workload)[0] if model is not None else DEFAULT_BACKEND
 
 
 def explain_results(path: Path, params: Mapping[str, Any]) -> Explanation:

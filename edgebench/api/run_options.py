@@ -84,6 +84,9 @@ def resolved(params: Mapping[str, Any]) -> Options:
         raise UsageError(f"--target {params['target']} is not between 0 and 100 %", "say 2%")
     if params["estimate"] is not None:
         Estimate.parse(params["estimate"])
+    for text in params["companions"]:
+        parse_companion(text)
+    parse_shape_sequence(params["shape_sequence"])
     limit = params["memory_limit"]
     return Options(
         workloads=list(params["names"]),
@@ -117,21 +120,17 @@ def resolved(params: Mapping[str, Any]) -> Options:
             time_out_s=positive_s(params["timeout"], "--timeout"),
             strict=params["strict"],
             reruns=params["reruns"],
-            companions=_companions(params["companions"]),
+            companions=list(params["companions"]),
             together=params["together"],
-            shape_sequence=_shape_sequence(params["shape_sequence"]),
-            worst_case_s=positive_s(params["worst_case"], "--worst-case")
-            if params["worst_case"]
-            else 0.0,
+            shape_sequence=list(params["shape_sequence"]),
+            worst_case_s=_seconds(params["worst_case"], "--worst-case"),
             loadgen=params["loadgen"],
             sustain_s=positive_s(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
             parity=None if params["parity"] is None else parity_limit(params["parity"]),
             first_window_s=FIRST_WINDOW_S if own else None,
-            wait_quiet_s=positive_s(params["wait_quiet"], "--wait-quiet")
-            if params["wait_quiet"]
-            else 0.0,
+            wait_quiet_s=_seconds(params["wait_quiet"], "--wait-quiet"),
             cool_to_c=params["cool_to"],
             profile=params["profile"],
             instructions=params["instructions"],
@@ -161,19 +160,6 @@ def _sets(sets: Sequence[str], budgets: Sequence[str]) -> list[str]:
     for size in sizes:
         budget_bytes(size, "--memory-budget ")
     return [*sets, f"{MEMORY_BUDGET}={','.join(sizes)}"]
-
-
-def _companions(texts: Sequence[str]) -> list[str]:
-    """Checked: what they say is parsed where they are started. Raises UsageError."""
-    for text in texts:
-        parse_companion(text)
-    return list(texts)
-
-
-def _shape_sequence(texts: Sequence[str]) -> list[str]:
-    """Checked: what it says is parsed where jobs are made. Raises UsageError."""
-    parse_shape_sequence(texts)
-    return list(texts)
 
 
 def _path(text: str, links: bool = False) -> str:
@@ -229,6 +215,11 @@ def positive_s(text: str, option: str, example: str = "2s") -> float:
     if value <= 0:
         raise UsageError(f"{option} {text} is not a time", f"say {option} {example}")
     return value
+
+
+def _seconds(text: str | None, option: str) -> float:
+    """Seconds of an option that may be left out; 0 then."""
+    return positive_s(text, option) if text else 0.0
 
 
 def _backends(text: str | None, own: bool) -> list[str]:

@@ -60,15 +60,6 @@ def look_text(record: Record) -> str:
     return f"first look: {record.cell.id}: {', '.join(parts)} (one short process; more follow)"
 
 
-def _disturbed(target: Target, replicate: Replicate, again: bool) -> str:
-    what = "runs again" if again else "not run again (--reruns)"
-    return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
-
-
-def _cut(target: Target, reason: Reason) -> str:
-    return f"cut by the budget: {target.cell.id}: {reason.message}"
-
-
 class CompletedCells:
     """What to say of cells that are complete: of unsupported ones, each reason once per backend and workload."""
 
@@ -90,25 +81,45 @@ class CompletedCells:
         return f"{text}: {reason.message}"
 
 
-class LineWatcher:
+class _Watcher:
+    """What all watchers say alike. `say` has a style, which is for terminals."""
+
+    def __init__(self) -> None:
+        self._completed = CompletedCells()
+
+    def say(self, text: str, style: str = "") -> None:
+        raise NotImplementedError
+
+    def begins(self, outlook: Outlook) -> None:
+        self.say(outlook_text(outlook))
+
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
+        what = "runs again" if again else "not run again (--reruns)"
+        self.say(f"{what}: {target.cell.id}: {replicate.reasons[0].message}", "yellow")
+
+    def cut(self, target: Target, reason: Reason) -> None:
+        self.say(f"cut by the budget: {target.cell.id}: {reason.message}", "yellow")
+
+    def looked(self, record: Record) -> None:
+        self.say(look_text(record))
+
+
+class LineWatcher(_Watcher):
     """For pipes and logs: a line when a cell is complete, and where nothing else was said for a while."""
 
     def __init__(
         self, now: Callable[[], float] = time.monotonic, write: Callable[[str], None] = say
     ) -> None:
+        super().__init__()
         self._now = now
         self._write = write
         self._said_s = now()
         self._doing = ""
         self._until_s = 0.0
-        self._completed = CompletedCells()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         self._write(text)
         self._said_s = self._now()
-
-    def begins(self, outlook: Outlook) -> None:
-        self.say(outlook_text(outlook))
 
     def prepares(self, target: Target) -> None:
         self._doing, self._until_s = f"preparing the model of {describe(target)}", 0.0
@@ -126,15 +137,6 @@ class LineWatcher:
             left_s = self._until_s - now_s
             left = f", {format_clock(left_s)} left" if left_s >= 1 else ""
             self.say(f"{self._doing}{left}")
-
-    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self.say(_disturbed(target, replicate, again))
-
-    def cut(self, target: Target, reason: Reason) -> None:
-        self.say(_cut(target, reason))
-
-    def looked(self, record: Record) -> None:
-        self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
         if (text := self._completed.text(record)) is not None:
@@ -167,13 +169,14 @@ class BoardWatcher(LineWatcher):
         pass
 
 
-class LiveWatcher:
+class LiveWatcher(_Watcher):
     """For terminals: one line that moves once a second; the parent must stay asleep otherwise."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+        super().__init__()
         self._console = Console(stderr=True)
         self._progress = Progress(
             BarColumn(bar_width=16),
@@ -187,7 +190,6 @@ class LiveWatcher:
         self._task = self._progress.add_task("", total=None, left="-:--")
         self._left_s = 0.0
         self._number = 0
-        self._completed = CompletedCells()
 
     def begin(self) -> None:
         self._progress.start()
@@ -200,7 +202,7 @@ class LiveWatcher:
 
     def begins(self, outlook: Outlook) -> None:
         self._left_s = outlook.expected_s
-        self.say(outlook_text(outlook))
+        super().begins(outlook)
 
     def prepares(self, target: Target) -> None:
         self._progress.update(
@@ -229,15 +231,6 @@ class LiveWatcher:
         self._left_s -= 1
         self._progress.update(self._task, left=format_clock(self._left_s))
         self._progress.refresh()
-
-    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self.say(_disturbed(target, replicate, again), "yellow")
-
-    def cut(self, target: Target, reason: Reason) -> None:
-        self.say(_cut(target, reason), "yellow")
-
-    def looked(self, record: Record) -> None:
-        self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
         if record.status != "ok" and (text := self._completed.text(record)) is not None:

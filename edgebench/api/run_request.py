@@ -139,7 +139,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
                 keeper,
                 watcher,
                 budget.counts_from_s,
-                _means(options, voice, meter, power_modes, _loadgen_logs(keeper)),
+                _means(options, voice, meter, power_modes, keeper.results),
             )
             stopped = measure_all(runner, power_modes)
         if stopped is None and not runner.unreached:
@@ -151,7 +151,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
     measured = [] if runner is None else runner.found()
     return Outcome(
         records=_in_order(cells, [*done.values(), *measured]),
-        file=keeper.results if isinstance(keeper, RunStore) else None,
+        file=keeper.results,
         stopped=stopped,
         cut=runner.shortened() if runner is not None and stopped is None else None,
     )
@@ -259,17 +259,12 @@ def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voi
     return make_targets(cells, options.settings, assets.cache_dir(), fetched)
 
 
-def _loadgen_logs(keeper: RunStore | _NoStore) -> Path | None:
-    """The folder for LoadGen's logs, beside the results; None: nothing is kept."""
-    return keeper.results.with_suffix(".loadgen") if isinstance(keeper, RunStore) else None
-
-
 def _means(
     options: Options,
     voice: Voice,
     meter: Meter,
     power_modes: PowerModes | None,
-    loadgen_logs: Path | None,
+    results: Path | None,
 ) -> Means:
     from edgebench.energy.marker_pulses import emit_markers
     from edgebench.measure.cool_down import CoolDown
@@ -282,13 +277,10 @@ def _means(
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
         profile=_profiling(options) if options.settings.profile else None,
-        loadgen_logs=loadgen_logs,
+        loadgen_logs=None if results is None else results.with_suffix(".loadgen"),
     )
-    return means if options.settings.instructions is None else _counting(means)
-
-
-def _counting(means: Means) -> Means:
-    """With a count of instructions for each cell. Raises UsageError where there is no program for it."""
+    if options.settings.instructions is None:
+        return means
     from edgebench.measure.callgrind import check_callgrind, counting
 
     check_callgrind()
@@ -388,6 +380,7 @@ class _NoStore:
 
     lock_fd = -1
     rounds = 0
+    results = None
 
     def __init__(self) -> None:
         self.done: dict[str, Record] = {}

@@ -19,7 +19,7 @@ from edgebench.energy.source import NoEnergy
 from edgebench.measure.cpu_pinning import usable_cpus
 from edgebench.probes.proc_files import LIVE
 from edgebench.processes.python_command import code_command, module_command
-from edgebench.selfcheck.check_file import Answer
+from edgebench.selfcheck.check_file import Answer, judged
 from edgebench.selfcheck.load_steps import judge_steps, measure_steps
 
 #: What a command may take before it is given up.
@@ -54,8 +54,7 @@ def ask_doctor(findings: Findings) -> None:
         findings.doctor = json.loads(done.stdout)
     except ValueError:
         findings.answers += [
-            Answer(claim=f"state.{name}", status="failed", detail="doctor gave no answer")
-            for name in STATE_ROWS
+            judged(f"state.{name}", False, "doctor gave no answer") for name in STATE_ROWS
         ]
         return
     findings.answers += state_answers(findings.doctor["state"])
@@ -69,9 +68,11 @@ def state_answers(rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
 
 def _state(name: str, row: Mapping[str, Any] | None) -> Answer:
     if row is None:
-        return Answer(claim=f"state.{name}", status="not here", detail="this machine has none")
-    status: Any = "not here" if row["level"] == "unknown" else "ok"
-    return Answer(claim=f"state.{name}", status=status, detail=str(row["evidence"]))
+        return _absent(f"state.{name}", "this machine has none")
+    detail = str(row["evidence"])
+    if row["level"] == "unknown":
+        return _absent(f"state.{name}", detail)
+    return judged(f"state.{name}", True, detail)
 
 
 def ask_backends(findings: Findings) -> None:
@@ -89,11 +90,8 @@ def ask_backends(findings: Findings) -> None:
 
 
 def _claims_of(name: str) -> list[str]:
-    more = {
-        "trt": ["backend.trt.build", "backend.trt.dla"],
-        "mlx": ["backend.mlx.metal", "backend.mlx.cuda"],
-    }
-    return [f"backend.{name}", *more.get(name, [])]
+    more = {"trt": ["build", "dla"], "mlx": ["metal", "cuda"]}.get(name, [])
+    return [f"backend.{name}", *(f"backend.{name}.{part}" for part in more)]
 
 
 def _ask_backend(findings: Findings, backend: Backend, state: Ready, pytest: bool) -> None:
@@ -131,8 +129,7 @@ def _kit(findings: Findings, claim: str, name: str, version: str) -> Answer:
     done = _ended(module_command("pytest", *command), KIT_TIMEOUT_S)
     findings.texts[f"kit-{name}.txt"] = done.stdout + done.stderr
     last = ([line for line in done.stdout.splitlines() if line.strip()] or ["no word"])[-1]
-    status: Any = "ok" if done.returncode == 0 else "failed"
-    return Answer(claim=claim, status=status, detail=last.strip("= "), version=version)
+    return judged(claim, done.returncode == 0, last.strip("= "), version)
 
 
 def ask_energy(findings: Findings) -> None:
@@ -144,12 +141,10 @@ def ask_energy(findings: Findings) -> None:
     claim = f"energy.{found.name}"
     dead = not_alive(found)
     if dead is not None:
-        detail = f"{dead.reason}: {dead.detail}"
-        findings.answers.append(Answer(claim=claim, status="failed", detail=detail))
+        findings.answers.append(judged(claim, False, f"{dead.reason}: {dead.detail}"))
         findings.answers += _no_meter("the meter is not alive")
         return
-    detail = f"{found.total_rail}: {found.scope}"
-    findings.answers.append(Answer(claim=claim, status="ok", detail=detail))
+    findings.answers.append(judged(claim, True, f"{found.total_rail}: {found.scope}"))
     steps = measure_steps(found, usable_cpus(), findings.say)
     if isinstance(steps, NoEnergy):
         findings.answers += _no_meter(steps.detail)
@@ -179,8 +174,7 @@ def ask_clocks(
     rises = max(after, default=0) >= _MIN_RISE * min(before)
     pinned = max(after, default=0) == min(before)
     told = f"{max(before) / 1e6:.3g} GHz before, {max(after, default=0) / 1e6:.3g} GHz under load"
-    status: Any = "ok" if rises or pinned else "failed"
-    findings.answers.append(Answer(claim="state.clocks", status=status, detail=told))
+    findings.answers.append(judged("state.clocks", rises or pinned, told))
 
 
 def ask_quick(findings: Findings, budget: str, folder: Path) -> None:
@@ -195,8 +189,7 @@ def ask_quick(findings: Findings, budget: str, folder: Path) -> None:
     measured, bad = statuses.count("ok"), statuses.count("failed") + statuses.count("invalid")
     said = (done.stderr.strip().splitlines() or ["no word"])[-1]
     detail = f"{measured} of {len(statuses)} rows measured" + (f"; {said}" if not measured else "")
-    status: Any = "ok" if measured and not bad else "failed"
-    findings.answers.append(Answer(claim="run.quick", status=status, detail=detail))
+    findings.answers.append(judged("run.quick", bool(measured) and not bad, detail))
 
 
 def machine_words(facts: Mapping[str, Any]) -> str:

@@ -32,6 +32,11 @@ class Answer(Part, frozen=True, kw_only=True):
     version: str = ""
 
 
+def judged(claim: str, holds: bool, detail: str, version: str = "") -> Answer:
+    """The answer for a claim that could be asked."""
+    return Answer(claim=claim, status="ok" if holds else "failed", detail=detail, version=version)
+
+
 class CheckFile(Part, frozen=True, kw_only=True):
     """One selfcheck."""
 

@@ -17,7 +17,7 @@ from edgebench.energy.integrate import integrate, needed_s
 from edgebench.energy.sampler import Sampler, SamplerError, poll_interval_s
 from edgebench.energy.source import EnergySource, NoEnergy, Sample
 from edgebench.processes.python_command import module_command
-from edgebench.selfcheck.check_file import Answer
+from edgebench.selfcheck.check_file import Answer, judged
 
 #: A window is as long as the meter needs, and at least so long; one that needs more is not waited for.
 MIN_STEP_S, MAX_STEP_S = 3.0, 120.0
@@ -94,7 +94,7 @@ def judge_steps(source: EnergySource, steps: Sequence[Step]) -> list[Answer]:
     if refused is not None:
         detail = f"{source.name}: {refused.reason}: {refused.detail}"
         keys = ("meter.follows", "meter.rate", "meter.sum")
-        return [Answer(claim=key, status="failed", detail=detail) for key in keys]
+        return [judged(key, False, detail) for key in keys]
     return [_follows(source, steps), _rate(source, steps), _sum(source, steps)]
 
 
@@ -107,7 +107,7 @@ def _follows(source: EnergySource, steps: Sequence[Step]) -> Answer:
     )
     falls = any(_more_w(after, before) < 0 for before, after in pairwise(windows))
     rises = _more_w(windows[-1], windows[0]) > 0
-    return _answer("meter.follows", rises and not falls, f"{source.name}: {listed}")
+    return judged("meter.follows", rises and not falls, f"{source.name}: {listed}")
 
 
 def _more_w(one: WindowEnergy, other: WindowEnergy) -> float:
@@ -122,9 +122,9 @@ def _rate(source: EnergySource, steps: Sequence[Step]) -> Answer:
     seen_s = _between_changes_s(steps[-1].samples)
     least_s = max(source.period_s, poll_interval_s(source))
     if seen_s is None:
-        return _answer("meter.rate", False, f"{source.name}: the value never changed")
+        return judged("meter.rate", False, f"{source.name}: the value never changed")
     told = f"{source.name}: news every {seen_s * 1e3:.3g} ms; stated {source.period_s * 1e3:.3g} ms"
-    return _answer(
+    return judged(
         "meter.rate", seen_s <= MAX_SLOWER * least_s, f"{told}, read every {least_s * 1e3:.3g} ms"
     )
 
@@ -142,7 +142,7 @@ def _sum(source: EnergySource, steps: Sequence[Step]) -> Answer:
     for step in steps:
         parts = [part for part in step.parts if isinstance(part, WindowEnergy)]
         if len(parts) < PARTS:
-            return _answer("meter.sum", False, f"{source.name}: a part of a window has no energy")
+            return judged("meter.sum", False, f"{source.name}: a part of a window has no energy")
         whole = _window(step)
         mean_w = sum(part.energy_j for part in parts) / sum(part.window_s for part in parts)
         open_w = math.hypot(_random_j(whole), *map(_random_j, parts)) / whole.window_s
@@ -154,7 +154,7 @@ def _sum(source: EnergySource, steps: Sequence[Step]) -> Answer:
             abs(mean_w - whole.average_w)
             / max(open_w + step_w + SUM_SHARE * whole.average_w, 1e-9),
         )
-    return _answer(
+    return judged(
         "meter.sum", worst <= 1.0, f"{source.name}: off by {worst:.2g} of what is left open"
     )
 
@@ -167,7 +167,3 @@ def _random_j(window: WindowEnergy) -> float:
 def _window(step: Step) -> WindowEnergy:
     assert isinstance(step.whole, WindowEnergy)
     return step.whole
-
-
-def _answer(claim: str, holds: bool, detail: str) -> Answer:
-    return Answer(claim=claim, status="ok" if holds else "failed", detail=detail)
