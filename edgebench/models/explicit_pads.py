@@ -18,6 +18,8 @@ _OPERATORS = frozenset({"Conv", "MaxPool"})
 _SAME = frozenset({"SAME_UPPER", "SAME_LOWER"})
 
 Sizes = dict[str, "tuple[int | None, ...] | None"]
+#: Begin and end of each axis.
+Pads = list[tuple[int, int]]
 
 
 def has_odd_pads(model: ModelProto) -> bool:
@@ -45,7 +47,7 @@ def _leans_to_the_begin(node: NodeProto) -> bool:
     return node.op_type == "MaxPool" and any(begin > end for begin, end in _pads_of(node))
 
 
-def _pads_of(node: NodeProto) -> list[tuple[int, int]]:
+def _pads_of(node: NodeProto) -> Pads:
     pads = attribute(node, "pads", [])
     half = len(pads) // 2
     return list(zip(pads[:half], pads[half:], strict=True))
@@ -61,39 +63,38 @@ def _sizes(graph: GraphProto, model: ModelProto) -> Sizes:
     return found
 
 
-def _pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
-    """Begins of all axes, then ends; None where a size is not known."""
+def _pads(node: NodeProto, sizes: Sizes) -> Pads | None:
+    """None where a size is not known."""
     image = _spatial(sizes.get(node.input[0]))
     weight = _spatial(sizes.get(node.input[1])) if node.op_type == "Conv" else None
     kernel = attribute(node, "kernel_shape", weight)
     if image is None or kernel is None:
         return None
-    ones = [1] * len(kernel)
-    strides = attribute(node, "strides", ones)
-    dilations = attribute(node, "dilations", ones)
     upper = attribute(node, "auto_pad", b"") == b"SAME_UPPER"
-    pairs = [
-        _pair(*axis, upper=upper) for axis in zip(image, kernel, strides, dilations, strict=True)
-    ]
-    return [begin for begin, _ in pairs] + [end for _, end in pairs]
+    axes = zip(image, kernel, *_steps(node, kernel), strict=True)
+    return [_pair(*axis, upper=upper) for axis in axes]
 
 
-def _even_pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
+def _even_pads(node: NodeProto, sizes: Sizes) -> Pads | None:
     """As much at the end as at the begin, where no window reads what is added; None where one would."""
     image = _spatial(sizes.get(node.input[0]))
     given = _pads_of(node)
     even = [(max(pair), max(pair)) if pair[0] > pair[1] else pair for pair in given]
     if image is None or _windows(node, image, even) != _windows(node, image, given):
         return None
-    return [begin for begin, _ in even] + [end for _, end in even]
+    return even
 
 
-def _windows(node: NodeProto, image: list[int], pads: list[tuple[int, int]]) -> list[int]:
+def _steps(node: NodeProto, kernel: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Strides and dilations."""
+    ones = [1] * len(kernel)
+    return attribute(node, "strides", ones), attribute(node, "dilations", ones)
+
+
+def _windows(node: NodeProto, image: list[int], pads: Pads) -> list[int]:
     """How many windows an axis has. With ceil_mode the last may hang over, as it does without."""
     kernel = attribute(node, "kernel_shape", [])
-    ones = [1] * len(kernel)
-    strides = attribute(node, "strides", ones)
-    dilations = attribute(node, "dilations", ones)
+    strides, dilations = _steps(node, kernel)
     rest = [
         size + sum(pair) - (k - 1) * d - 1
         for size, pair, k, d in zip(image, pads, kernel, dilations, strict=True)
@@ -117,9 +118,11 @@ def _pair(size: int, kernel: int, stride: int, dilation: int, *, upper: bool) ->
     return (small, large) if upper else (large, small)
 
 
-def _replace_pads(node: NodeProto, pads: list[int]) -> None:
+def _replace_pads(node: NodeProto, pads: Pads) -> None:
+    """Begins of all axes, then ends."""
     from onnx import helper
 
+    begins, ends = zip(*pads, strict=True)
     kept = [a for a in node.attribute if a.name not in ("auto_pad", "pads")]
     del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+    node.attribute.extend([*kept, helper.make_attribute("pads", [*begins, *ends])])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
+from edgebench.models.onnx_file import constant_tensors
 from edgebench.models.operation_count import ELEMENTWISE, FREE, PICKING, Shapes, operations
 from edgebench.record import Layer, Work
 
@@ -70,8 +71,6 @@ def work_of(model: ModelProto) -> Work:
 
 
 def _tensors(graph: GraphProto) -> dict[str, _Tensor]:
-    import onnx
-
     tensors = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
@@ -79,14 +78,8 @@ def _tensors(graph: GraphProto) -> dict[str, _Tensor]:
         fixed = axes is not None and all(axis.HasField("dim_value") for axis in axes)
         shape = tuple(axis.dim_value for axis in axes) if fixed and axes is not None else None
         tensors[value.name] = _Tensor(shape, _width(kind.elem_type))
-    for tensor in graph.initializer:
-        tensors[tensor.name] = _Tensor(tuple(tensor.dims), _width(tensor.data_type))
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    made = attribute.t
-                    tensors[node.output[0]] = _Tensor(tuple(made.dims), _width(made.data_type))
+    for name, tensor in constant_tensors(graph):
+        tensors[name] = _Tensor(tuple(tensor.dims), _width(tensor.data_type))
     return tensors
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from edgebench.probes.checks.check_result import judge, recorded, unknown
 from edgebench.probes.snapshot import EVENTS, FLAGS, Snapshot
-from edgebench.record import Level, StateCheck
+from edgebench.record import StateCheck
 from edgebench.words import state_words as words
 
 STEAL_LIMIT = 0.01
@@ -61,15 +62,15 @@ def _event_check(kind: str, before: Mapping[str, int], after: Mapping[str, int])
         amount = words.times(count=sum(raised.values()))
     if raised:
         where = next(iter(raised))
-        return _row(kind, "invalid", words.event(meaning=meaning, amount=amount, where=where), fix)
+        evidence = words.event(meaning=meaning, amount=amount, where=where)
+        return judge(kind, False, evidence, fix, bad="invalid")
     lost = [name for name in before if name not in after]
     if lost:
-        return _row(kind, "unknown", words.lost(name=lost[0]))
-    if kind not in FLAGS:
-        back = [name for name, count in before.items() if after[name] < count]
-        if back:
-            return _row(kind, "unknown", words.reset(name=back[0]))
-    return _row(kind, "ok", words.NO_EVENT)
+        return unknown(kind, words.lost(name=lost[0]))
+    back = [name for name, count in before.items() if after[name] < count]
+    if back and kind not in FLAGS:
+        return unknown(kind, words.reset(name=back[0]))
+    return recorded(kind, words.NO_EVENT)
 
 
 def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> StateCheck:
@@ -81,11 +82,11 @@ def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> State
     ]
     if changed:
         evidence = changed[0] + words.and_more(len(changed) - 1)
-        return _row("settings_changed", "invalid", evidence, words.KEEP_SETTINGS)
+        return judge("settings_changed", False, evidence, words.KEEP_SETTINGS, bad="invalid")
     lost = [name for name in before if name not in after]
     if lost:
-        return _row("settings_changed", "unknown", words.lost(name=lost[0]))
-    return _row("settings_changed", "ok", words.SAME_SETTINGS)
+        return unknown("settings_changed", words.lost(name=lost[0]))
+    return recorded("settings_changed", words.SAME_SETTINGS)
 
 
 def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> list[StateCheck]:
@@ -106,8 +107,11 @@ def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> 
         and check.name in was
         and check.evidence != was[check.name].evidence
     ]
-    evidence = "; ".join(changed)
-    return [_row("settings_changed", "invalid", evidence, words.KEEP_SETTINGS)] if changed else []
+    if not changed:
+        return []
+    return [
+        judge("settings_changed", False, "; ".join(changed), words.KEEP_SETTINGS, bad="invalid")
+    ]
 
 
 def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
@@ -115,16 +119,15 @@ def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
     if before.stolen_ticks is None or before.wanted_ticks is None:
         return None
     if after.stolen_ticks is None or after.wanted_ticks is None:
-        return _row("steal", "unknown", words.lost(name="/proc/stat"))
+        return unknown("steal", words.lost(name="/proc/stat"))
     stolen = after.stolen_ticks - before.stolen_ticks
     wanted_ticks = after.wanted_ticks - before.wanted_ticks
     if stolen < 0 or wanted_ticks < stolen:
-        return _row("steal", "unknown", words.backwards(name="/proc/stat"))
+        return unknown("steal", words.backwards(name="/proc/stat"))
     share = stolen / wanted_ticks if wanted_ticks else 0.0
     # One tick is what rounding alone can show.
-    level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
-    fix = words.DEDICATED_CORES if level != "ok" else ""
-    return _row("steal", level, words.stolen(share=share), fix)
+    good = stolen <= 1 or share <= STEAL_LIMIT
+    return judge("steal", good, words.stolen(share=share), words.DEDICATED_CORES)
 
 
 def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
@@ -132,7 +135,7 @@ def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         "swap",
         before.swapped_pages,
         after.swapped_pages,
-        lambda pages: (pages > 0, words.swapped(pages=pages)),
+        lambda pages: (pages == 0, words.swapped(pages=pages)),
         words.FREE_MEMORY_OR_SMALLER,
     )
 
@@ -144,7 +147,7 @@ def _stall_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
         before.cpu_stall_us,
         after.cpu_stall_us,
         lambda us: (
-            us > STALL_LIMIT * interval_us,
+            us <= STALL_LIMIT * interval_us,
             words.waited_for_cpu_meanwhile(share=min(1.0, us / interval_us)),
         ),
         words.FEWER_THREADS,
@@ -155,18 +158,14 @@ def _delta_check(
     name: str,
     before: int | None,
     after: int | None,
-    judge: Callable[[int], tuple[bool, str]],
+    look: Callable[[int], tuple[bool, str]],
     fix: str,
 ) -> StateCheck | None:
     if before is None:
         return None
     if after is None:
-        return _row(name, "unknown", words.COUNTER_LOST)
+        return unknown(name, words.COUNTER_LOST)
     if after < before:
-        return _row(name, "unknown", words.COUNTER_BACKWARDS)
-    bad, evidence = judge(after - before)
-    return _row(name, "warn", evidence, fix) if bad else _row(name, "ok", evidence)
-
-
-def _row(name: str, level: Level, evidence: str, fix: str = "") -> StateCheck:
-    return StateCheck(name=name, level=level, evidence=evidence, fix=fix)
+        return unknown(name, words.COUNTER_BACKWARDS)
+    good, evidence = look(after - before)
+    return judge(name, good, evidence, fix)

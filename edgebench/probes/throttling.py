@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.probes import macos_thermal, nvidia_clocks, proc_files
+from edgebench.probes.checks.check_result import judge, recorded, unknown
 from edgebench.probes.machine import Machine
 from edgebench.probes.proc_files import LIVE
 from edgebench.probes.snapshot import PI_THROTTLED, PI_UNDERVOLTAGE, pi_bits, pi_flag_files
@@ -87,10 +88,10 @@ class Gauges:
 
     def _check(self, gauge: Gauge) -> StateCheck:
         if raised := self._raised.get(gauge.name):
-            return StateCheck(name=gauge.name, level="invalid", evidence=raised, fix=gauge.fix)
+            return judge(gauge.name, False, raised, gauge.fix, bad="invalid")
         if gauge.name in self._silent:
-            return StateCheck(name=gauge.name, level="unknown", evidence=words.NO_ANSWER)
-        return StateCheck(name=gauge.name, level="ok", evidence=words.NO_THROTTLING_SEEN)
+            return unknown(gauge.name, words.NO_ANSWER)
+        return recorded(gauge.name, words.NO_THROTTLING_SEEN)
 
 
 def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:

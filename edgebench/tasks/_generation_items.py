@@ -1,4 +1,4 @@
-"""Holds what a decoder is asked: small tasks with one right answer, and passages to sum up.
+"""Holds what a decoder is asked: small tasks with one right answer, facts in long texts, and passages to sum up.
 
 The tasks are made from fixed seeds, so that their answers are right by construction.
 """
@@ -6,8 +6,9 @@ The tasks are made from fixed seeds, so that their answers are right by construc
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 REQUEST = "Sum up in one sentence what this text says. Text"
 _EACH = 6  # tasks of each kind
@@ -20,6 +21,12 @@ _MORE_WORDS = (
     *("candle", "garden", "window", "silver", "market", "ladder"),
 )
 _WORDS = _MORE_WORDS[:10]
+
+#: Metric -> share of the longest text that its texts have.
+LENGTHS = {"needle_quarter": 0.25, "needle_half": 0.5, "needle_whole": 1.0}
+_DEPTHS = (0.1, 0.5, 0.9)  # where the fact stands, as a share of the text
+_PLACES = ("harbour gate", "old lighthouse", "island school")
+_WHERE = "\n\nWhat is the code of the {place}? Answer with the number alone."
 
 #: Makes a question, maybe what is written on the way to its answer, and the answer.
 Maker = Callable[[random.Random], tuple[str, ...]]
@@ -132,6 +139,32 @@ def _second_of_list(drawn: random.Random) -> tuple[str, ...]:
 def _long_copy(drawn: random.Random) -> tuple[str, ...]:
     words = " ".join(drawn.sample(_WORDS, 2))
     return f"Repeat exactly: {words}", f"I repeat the words. {_MARK}", words
+
+
+class Needle(NamedTuple):
+    """A text with a fact in it, and the question, as tokens of a message."""
+
+    metric: str
+    message: list[int]
+    answer: str
+
+
+def needles(
+    encode: Callable[[str], list[int]], filler: Sequence[str], longest: int, around: int
+) -> Iterator[Needle]:
+    """Messages that are prompts of exact length with `around` tokens of a template, `longest` tokens the longest;
+    from a fixed seed."""
+    words = encode(" ".join(filler))
+    for metric, share in LENGTHS.items():
+        for place, depth in zip(_PLACES, _DEPTHS, strict=True):
+            drawn = random.Random(f"{metric} {place}")
+            code = str(drawn.randint(1000, 9999))
+            fact = encode(f" The code of the {place} is {code}. ")
+            question = encode(_WHERE.format(place=place))
+            room = max(0, round(longest * share) - around - len(fact) - len(question))
+            text = (words * (1 + room // len(words)))[:room]
+            at = round(depth * room)
+            yield Needle(metric, [*text[:at], *fact, *text[at:], *question], code)
 
 
 #: For models that come without a text of their own.

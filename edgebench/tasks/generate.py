@@ -39,16 +39,17 @@ from edgebench.task import (
 
 from . import _agent_replay
 from ._generation_items import (
+    LENGTHS,
     PASSAGES,
     REQUEST,
     Item,
     answer_in,
     items,
     list_items,
+    needles,
     problems,
     request_for,
 )
-from ._needle_items import LENGTHS, needles
 from .sentence_embedding import read_texts
 
 if TYPE_CHECKING:
@@ -58,17 +59,17 @@ if TYPE_CHECKING:
 
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
-#: Least values of options that are numbers.
-_MIN_OPTIONS = {
-    "perplexity_documents": 0,
-    "perplexity_tokens": 2,  # the first one is given
-    "temperature": 0,
-    "scaling_samples": 0,
-    "scaling_tokens": 1,
-    "scaling_problems": 1,
-    "scaling_prompt_tokens": 1,
-    "list_problems": 0,
-    "needle_tokens": 0,
+#: Options that are numbers -> the least value, and the one where nothing is said.
+_OPTIONS = {
+    "perplexity_documents": (0, 6),
+    "perplexity_tokens": (2, 256),  # the first one is given
+    "temperature": (0, 0),
+    "scaling_samples": (0, 0),
+    "scaling_tokens": (1, 64),
+    "scaling_problems": (1, 8),
+    "scaling_prompt_tokens": (1, 0),  # 0: of every row
+    "list_problems": (0, 0),
+    "needle_tokens": (0, 0),
 }
 _BEYOND = 4  # tokens that an answer may be longer than the right one
 _BEYOND_NUMBER = 16
@@ -91,7 +92,7 @@ class _Asked(NamedTuple):
 
 
 class Generate(GenerationTask):
-    option_names: ClassVar = (*_MIN_OPTIONS, "stop_at_end_of_text")
+    option_names: ClassVar = (*_OPTIONS, "stop_at_end_of_text")
     metrics: ClassVar = {
         "perplexity": Metric("1", "lower", "exp of the mean negative log-likelihood of a text"),
         "kl_divergence": Metric(
@@ -112,13 +113,16 @@ class Generate(GenerationTask):
 
     def __init__(self, context: TaskContext) -> None:
         super().__init__(context)
-        for name, least in _MIN_OPTIONS.items():
+        for name, (least, _) in _OPTIONS.items():
             value = context.options.get(name, least)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
                 raise UsageError(f"the option {name} is a number from {least} on, not {value!r}")
         stops = context.options.get("stop_at_end_of_text", False)
         if not isinstance(stops, bool):  # the text "false" would be taken for true
             raise UsageError(f"the option stop_at_end_of_text is true or false, not {stops!r}")
+
+    def _count(self, name: str) -> int:
+        return int(self.context.options.get(name, _OPTIONS[name][1]))
 
     def __len__(self) -> int:
         return len(self._documents) + _COMPARED + len(self._asked)
@@ -248,13 +252,12 @@ class Generate(GenerationTask):
 
     @property
     def _scored_tokens(self) -> int:
-        return int(self.context.options.get("perplexity_tokens", 256)) if self._documents else 1
+        return self._count("perplexity_tokens") if self._documents else 1
 
     @cached_property
     def _documents(self) -> list[list[int]]:
         """Tokens of the scored documents, each from its start, after what the model wants before a text."""
-        count = int(self.context.options.get("perplexity_documents", 6))
-        limit = int(self.context.options.get("perplexity_tokens", 256))
+        count, limit = self._count("perplexity_documents"), self._count("perplexity_tokens")
         start, texts = self.vocabulary.start, self._documents_all[:count]
         documents = [(start + self.vocabulary.encode(text))[:limit] for text in texts]
         return [tokens for tokens in documents if len(tokens) > 1]  # a single one predicts nothing
@@ -263,10 +266,9 @@ class Generate(GenerationTask):
     def _asked(self) -> list[_Asked]:
         """Everything that has one right answer, under the metric it counts for."""
         asked = [self._of_item("exact_match", item) for item in items()]
-        each = int(self.context.options.get("list_problems", 0))
-        for metric, some in list_items(each).items():
+        for metric, some in list_items(self._count("list_problems")).items():
             asked += [self._of_item(metric, item) for item in some]
-        if longest := int(self.context.options.get("needle_tokens", 0)):
+        if longest := self._count("needle_tokens"):
             around = len(self._shared_head) + len(self._tail)
             for needle in needles(self.vocabulary.encode, PASSAGES, longest, around):
                 prompt = [*self._shared_head, *needle.message, *self._tail]
@@ -292,44 +294,34 @@ class Generate(GenerationTask):
     # --- test-time scaling
 
     def attempts(self, prompt_tokens: int) -> Attempts | None:
-        options = self.context.options
-        if self._samples == 0 or prompt_tokens != int(
-            options.get("scaling_prompt_tokens", prompt_tokens)
-        ):
+        samples, of_row = self._count("scaling_samples"), self._count("scaling_prompt_tokens")
+        if samples == 0 or of_row not in (0, prompt_tokens):
             return None
-        if self._samples > 1 and self.temperature == 0:
+        if samples > 1 and self.temperature == 0:
             raise UsageError(
                 "samples at temperature 0 are all equal",
                 "give the workload's options a temperature above 0, or scaling_samples: 1",
             )
-        ends = self.vocabulary.ends
-        return Attempts(self._questions, self._samples, self._budget, ends)
+        budget = self._count("scaling_tokens")
+        return Attempts(self._questions, samples, budget, self.vocabulary.ends)
 
     def answer(self, text: str) -> str:
         return answer_in(text)
 
-    @property
-    def _samples(self) -> int:
-        return int(self.context.options.get("scaling_samples", 0))
-
-    @property
-    def _budget(self) -> int:
-        return int(self.context.options.get("scaling_tokens", 64))
-
     @cached_property
     def _questions(self) -> list[Question]:
-        each = int(self.context.options.get("scaling_problems", 8))
         return [
             Question(item.kind, self.vocabulary.chat(item.messages), item.answer)
-            for item in problems(each)
+            for item in problems(self._count("scaling_problems"))
         ]
 
     @property
     def _scaled_tokens(self) -> int:
         """Of the longest problem with its answer; the row's own length is not asked: room is cheap."""
-        if self._samples == 0:
+        if self._count("scaling_samples") == 0:
             return 0
-        return max(len(question.prompt) for question in self._questions) + self._budget
+        longest = max(len(question.prompt) for question in self._questions)
+        return longest + self._count("scaling_tokens")
 
     # --- judgement
 

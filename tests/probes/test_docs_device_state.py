@@ -12,7 +12,7 @@ from edgebench.probes.snapshot import EVENTS
 ROOT = Path(__file__).resolve().parents[2]
 PROBES = ROOT / "edgebench" / "probes"
 #: Functions whose first argument is the name of a check.
-NAMING = {"judge", "unknown", "recorded", "_row", "_delta_check", "Gauge"}
+NAMING = {"judge", "unknown", "recorded", "_delta_check", "Gauge"}
 
 
 def _named() -> Iterator[str]:
