@@ -122,7 +122,6 @@ def total(values: Sequence[float | None]) -> float | None:
 
 def not_opened(source: EnergySource, error: OSError) -> NoEnergy:
     """The refusal for a source that was found but cannot be opened."""
-    reason: ReasonCode = "read_failed"
-    if isinstance(error, PermissionError):
-        reason = "permission_denied"
+    denied = isinstance(error, PermissionError)
+    reason: ReasonCode = "permission_denied" if denied else "read_failed"
     return NoEnergy(reason, f"{source.name}: {error.strerror or error}")

@@ -489,25 +489,17 @@ def _fixed_shape(
         if requested is not None:
             size = _size(value.name, requested[axis], batch)
             if declared is not None and declared != size:
-                raise _does_not_fit(value.name, axis, declared, requested[axis], size)
-        elif declared is not None:
-            size = declared
-        elif dim.dim_param in named:
-            size = named[dim.dim_param]
-        else:
-            size = batch  # of a leading axis: `_check_open` saw to the others
+                if requested[axis] == "batch":
+                    raise UnsupportedError(
+                        f"input {value.name!r}: the model fixes its batch axis to {declared}, not {size}"
+                    )
+                raise UsageError(
+                    f"input {value.name!r}: axis {axis} is {declared} in the model, not {size}"
+                )
+        else:  # the batch is a leading axis: `_check_open` saw to the others
+            size = declared or named.get(dim.dim_param) or batch
         shape.append(size)
     return shape
-
-
-def _does_not_fit(
-    name: str, axis: int, declared: int, wanted: int | str, size: int
-) -> EdgebenchError:
-    if wanted == "batch":
-        return UnsupportedError(
-            f"input {name!r}: the model fixes its batch axis to {declared}, not {size}"
-        )
-    return UsageError(f"input {name!r}: axis {axis} is {declared} in the model, not {size}")
 
 
 def _size(name: str, size: int | str, batch: int) -> int:
