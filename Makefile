@@ -200,14 +200,15 @@ reference-speculation: $(VENV)/.llm
 	cat $(SPECULATION)/*/*.jsonl > results/reference/smollm2-speculation-$(MACHINE).jsonl
 	$(BIN)/python -m tests.llm_tables results/reference/smollm2-speculation-$(MACHINE).jsonl
 
-# What SmolLM2 answers of lists and hidden facts, and what smaller caches cost, for docs/llm.md: answers alone, which no busy machine changes.
+# What SmolLM2 answers of lists and hidden facts, and what smaller caches cost, for docs/llm.md: answers alone, which no busy machine changes;
+# with one thread, since runtimes whose threads wait for each other take minutes a prompt there.
 RECALL = build/recall
 reference-recall: $(VENV)/.llm
 	rm -rf $(RECALL)
-	$(BIN)/edgebench run smollm2-recall --backend ort --set threads=2 --replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
-	$(BIN)/edgebench run smollm2-chat --backend llama_cpp --set kv_cache=fp32,fp16,q8_0 --set threads=2 --set batch=1 --set precision=as-is \
+	$(BIN)/edgebench run smollm2-recall --backend ort --set threads=1 --replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
+	$(BIN)/edgebench run smollm2-chat --backend llama_cpp --set kv_cache=fp32,fp16,q8_0 --set threads=1 --set batch=1 --set precision=as-is \
 		--replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
-	$(BIN)/edgebench run smollm2-chat --backend openvino_genai --set kv_cache=fp32,fp16,bf16,u8 --set threads=2 --set batch=1 --set precision=as-is \
+	$(BIN)/edgebench run smollm2-chat --backend openvino_genai --set kv_cache=fp32,fp16,bf16,u8 --set threads=1 --set batch=1 --set precision=as-is \
 		--replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
 	$(BIN)/python -m tests.llm_tables $(RECALL)/*/*.jsonl
 
