@@ -113,9 +113,8 @@ class Stream(Part, frozen=True, kw_only=True):
     warm_up_hops: Count
     state: dict[str, str]  # input -> output that is its next value; empty: the model keeps its own
     state_bytes: Count | None  # None: the model keeps its own
-    recovery_ns: (
-        DurationNs | None
-    )  # to catch up after it was stopped for some hops; None: it did not
+    #: To catch up after it was stopped for some hops; None: it did not.
+    recovery_ns: DurationNs | None
 
 
 #: What is waited for -> its counter of company, in nanoseconds in which some task waited; and the other counters.
@@ -140,9 +139,8 @@ class Company(Part, frozen=True, kw_only=True):
     company_mean_ns: list[AtLeastOne]  # parallel to it: the other block of each pair
     alone_ns: list[list[DurationNs]]  # latencies of each block, a random part of them
     company_ns: list[list[DurationNs]]
-    total_bytes: (
-        Count | None
-    )  # resident memory of the process and its companions, when the blocks were over
+    #: Resident memory of the process and its companions, when the blocks were over.
+    total_bytes: Count | None
     #: What the kernel counted a query, parallel to the blocks: CPU time, and time ready to run without a core.
     alone_cpu_ns: list[DurationNs] = []
     company_cpu_ns: list[DurationNs] = []
@@ -182,9 +180,8 @@ class ShapeChanges(Part, frozen=True, kw_only=True):
     """One session, its axes open, that is given inputs of several shapes."""
 
     shapes: list[str]  # distinct ones, "1x128"
-    first_ns: list[
-        DurationNs
-    ]  # of each of them: the first query of the shape, parallel to `shapes`
+    #: Of each of them: the first query of the shape, parallel to `shapes`.
+    first_ns: list[DurationNs]
     again_ns: list[DurationNs]  # and the second, right after it
     mix_ns: list[DurationNs]  # every query of the mix
     changed_ns: list[DurationNs]  # of the mix, those of another shape than the one before
@@ -220,9 +217,8 @@ class WorstCase(Part, frozen=True, kw_only=True):
     median_tokens: Count | None = None
     #: The median item, and the slowest input of each kind, each for as long as the meter needs; empty: none reads.
     energy_windows: list[EnergyWindow] = []
-    energy_needed_s: Amount | None = (
-        None  # time that a search for energy takes at least; None: it was made, or no meter
-    )
+    #: Time that a search for energy takes at least; None: it was made, or no meter.
+    energy_needed_s: Amount | None = None
     failed: Count = 0  # candidates that the model or the task refused
     failure: str = ""  # of the first of them
 
@@ -284,9 +280,8 @@ class Unseen(Part, frozen=True, kw_only=True):
     unseen_ns: list[DurationNs]
     caching: bool  # never-seen inputs are answered slower beyond doubt
     prepare_ns: list[DurationNs] = []  # the session's, of each never-seen input
-    copy_ns: list[
-        DurationNs
-    ] = []  # beside it: its inputs and an output copied once, as plain arrays
+    #: Beside it: its inputs and an output copied once, as plain arrays.
+    copy_ns: list[DurationNs] = []
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
@@ -298,9 +293,8 @@ class Pipeline(Part, frozen=True, kw_only=True):
     end_to_end_ns: list[DurationNs]
     prepare_ns: list[DurationNs] = []  # the session's part of `preprocess_ns`
     read_ns: list[DurationNs] = []  # the part of `inference_ns` in which outputs become arrays
-    copy_ns: list[
-        DurationNs
-    ] = []  # beside the query: its inputs and outputs copied once, as plain arrays
+    #: Beside the query: its inputs and outputs copied once, as plain arrays.
+    copy_ns: list[DurationNs] = []
 
 
 class Memory(Part, frozen=True, kw_only=True):
@@ -358,15 +352,13 @@ class OutputCheck(Part, frozen=True, kw_only=True):
     #: "replicate 0", "itself", or the name of the reference: "the fp32 reference", or "the int8 file
     #: itself, unoptimised, on ONNX Runtime's CPU provider".
     against: str
-    relative_error: (
-        Amount  # of the output that comes closest to its limit: max of ||a - b|| / ||b||
-    )
+    #: Of the output that comes closest to its limit: max of ||a - b|| / ||b||.
+    relative_error: Amount
     limit: Amount | None  # of that output; None: reported without a demand
     passed: bool
     basis: str = ""  # why the limit is what it is
-    rounding: Amount | None = (
-        None  # of the reference's own, in fp32 in another order; None: unknown
-    )
+    #: Of the reference's own, in fp32 in another order; None: unknown.
+    rounding: Amount | None = None
 
 
 class Completion(Part, frozen=True, kw_only=True):
@@ -375,9 +367,8 @@ class Completion(Part, frozen=True, kw_only=True):
 
     first_read_ns: list[DurationNs]
     second_read_ns: list[DurationNs]
-    cold_read_ns: list[
-        DurationNs
-    ] = []  # an array of our own after another run: what cold caches cost
+    #: An array of our own after another run: what cold caches cost.
+    cold_read_ns: list[DurationNs] = []
     deferred: bool  # the first reading did work that the measured call had left, at every attempt
     changed: bool = False  # the two readings gave different values: the first came too early
 
@@ -389,9 +380,8 @@ class Completion(Part, frozen=True, kw_only=True):
 class Accounts(Part, frozen=True, kw_only=True):
     """Holds what the kernel counted of the process while the window ran; null: it does not tell."""
 
-    wall_ns: (
-        DurationNs  # between the two looks, a little more than the window; by the monotonic clock
-    )
+    #: Between the two looks, a little more than the window; by the monotonic clock.
+    wall_ns: DurationNs
     raw_ns: DurationNs | None = None  # the window itself, by the clock that nothing slews
     suspended_ns: DurationNs | None = None  # the machine slept meanwhile
     waited_ns: DurationNs | None = None  # the measuring thread was ready to run and had no core
@@ -431,9 +421,8 @@ class EnergyTrace(Part, frozen=True, kw_only=True):
     quantity: Literal["power", "energy"]
     period_s: Amount  # between the meter's own updates
     read_ns: list[Integer]  # middle of each read, from the start of the window
-    values: list[
-        Number | None
-    ]  # watts, or joules since the meter was opened; None: the read failed
+    #: Watts, or joules since the meter was opened; None: the read failed.
+    values: list[Number | None]
 
 
 class Modelled(Part, frozen=True, kw_only=True):
@@ -505,9 +494,8 @@ class Request(Part, frozen=True, kw_only=True):
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
     speculated: Speculated | None = None  # None: plain decoding
     turn: AtLeastOne | None = None  # of its conversation; None: a request of its own
-    kept_tokens: Count | None = (
-        None  # of the prompt, those that the cache held from the turn before
-    )
+    #: Of the prompt, those that the cache held from the turn before.
+    kept_tokens: Count | None = None
     kv_used_bytes: Count | None = None  # of the cache, at the end of a turn
 
 
@@ -593,9 +581,8 @@ class Replicate(Part, frozen=True, kw_only=True):
     cpu_ns: DurationNs | None = None  # CPU time of the process in the window
     accounts: Accounts | None = None
     instructions: list[Instructions] = []  # one for each source that was asked
-    clock_lag_ns: Integer | None = (
-        None  # the parent's clock less the worker's when it ended, at least
-    )
+    #: The parent's clock less the worker's when it ended, at least.
+    clock_lag_ns: Integer | None = None
     involuntary_switches: Count | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
@@ -637,9 +624,8 @@ class Imported(Part, frozen=True, kw_only=True):
     tool: str  # "mlperf", "llama-bench", ...
     file: str  # name of the file, without its folder
     sha256: str  # of the file as it was read
-    line: (
-        Count | None
-    )  # where the row starts in the (unpacked) text, from 1; None: not told by line
+    #: Where the row starts in the (unpacked) text, from 1; None: not told by line.
+    line: Count | None
     row: dict[str, Any]  # the row, with the source's own names and units
     reported: dict[str, Number] = {}  # our metric name -> value in that metric's unit
     statistic: dict[str, str] = {}  # our metric name -> what it is in the source's words
@@ -771,9 +757,8 @@ class Record(Part, frozen=True, kw_only=True):
     target: Amount | None = None  # half-width of the interval that was asked for, as a share
     percentile: Annotated[float, msgspec.Meta(ge=0.001, le=0.999)] = 0.5  # whose interval that is
     replicates: list[Replicate] = []
-    rate_search: RateSearch | None = (
-        None  # of a server with a bound; its replicates are of all rates
-    )
+    #: Of a server with a bound; its replicates are of all rates.
+    rate_search: RateSearch | None = None
     profile: OperatorProfile | None = None  # null: not asked for, or `reasons` say why
     imported: Imported | None = None  # null: measured by edgebench
 

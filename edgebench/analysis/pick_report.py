@@ -80,9 +80,8 @@ class Choice(Competitors, frozen=True, kw_only=True):
     clear: bool  # for sure: every other row that meets the limits is told apart from it, in one run
     rivals: list[int]  # rows that are not surely worse than the best one by value, itself left out
     tied: list[int]  # other rows that are not told apart from the best one
-    decided_by: list[
-        str
-    ]  # criteria of the rule of ties that chose among them; empty: the objective
+    #: Criteria of the rule of ties that chose among them; empty: the objective.
+    decided_by: list[str]
     runs: int  # whose rows compete: the drift between several is in no interval
     safe_choice: Candidate | None  # the best that meets every limit surely, where that is another
     not_surely: list[Candidate]  # meet the limits by value, but not surely

@@ -82,12 +82,10 @@ class Memory(Part, frozen=True, kw_only=True):
     pss_bytes: int | None = None  # both, each shared page by its share
     budget_bytes: int | None = None  # that the process was held to
     budget_by: str = ""
-    fits_bytes: int | None = (
-        None  # the budget, where all that the process touched counted and it ran
-    )
-    storage_read_bytes_per_query: float | None = (
-        None  # pages of files that were dropped and read again
-    )
+    #: The budget, where all that the process touched counted and it ran.
+    fits_bytes: int | None = None
+    #: Pages of files that were dropped and read again.
+    storage_read_bytes_per_query: float | None = None
     major_faults_per_query: float | None = None
     device_peak_bytes: int | None = None
     device_source: str = ""
@@ -124,9 +122,8 @@ class Baseline(Part, frozen=True, kw_only=True):
     run: str
     same_settings: bool
     speedup: float
-    speedup_low: float | None = (
-        None  # 95 % interval of the ratio, round by round where that is known
-    )
+    #: 95 % interval of the ratio, round by round where that is known.
+    speedup_low: float | None = None
     speedup_high: float | None = None
 
 
@@ -174,9 +171,8 @@ class Paced(Part, frozen=True, kw_only=True):
     wake_late_p50_ns: int | None
     arrivals: Literal["constant", "poisson"] = "constant"
     utilisation: float | None = None  # share of the load's time in which a query was served
-    depth_max: int | None = (
-        None  # most queries that had arrived and were not done, when one started
-    )
+    #: Most queries that had arrived and were not done, when one started.
+    depth_max: int | None = None
     workers: int = 1
     sessions: int = 1  # that the workers run on: one that all share, or one each
 
@@ -186,9 +182,8 @@ class Stream(Part, frozen=True, kw_only=True):
 
     hop_ns: int
     hops: int
-    real_time_factor: (
-        float | None
-    )  # time of computing over time of the stream: above 1 it falls behind
+    #: Time of computing over time of the stream: above 1 it falls behind.
+    real_time_factor: float | None
     service_p50_ns: int | None  # computing alone
     service_p99_ns: int | None
     misses: int  # hops that were done after the next one had arrived
@@ -272,15 +267,13 @@ class Shapes(Part, frozen=True, kw_only=True):
     p90_ns: int | None
     p99_ns: int | None
     changes: int  # of shape, in one process
-    change_ratio: (
-        float | None
-    )  # a query of another shape than the one before, over the same once more
+    #: A query of another shape than the one before, over the same once more.
+    change_ratio: float | None
     change_ratio_low: float | None  # 95 % interval over processes
     change_ratio_high: float | None
     first_ratio: float | None  # the first query of a shape over the second
-    growth_bytes: (
-        int | None
-    )  # own memory after the changes less before them, the most of any process
+    #: Own memory after the changes less before them, the most of any process.
+    growth_bytes: int | None
     arena_growth_bytes: int | None
 
 
@@ -427,12 +420,10 @@ class Row(Part, frozen=True, kw_only=True):
     throughput_low_per_s: float | None = None
     throughput_high_per_s: float | None = None
     throughput_of_replicates_per_s: list[float] = []
-    rounds: list[
-        int
-    ] = []  # of each replicate that is ok, its round; empty: the record does not tell
-    paired: dict[
-        str, Paired
-    ] = {}  # metric -> what its ratios to rows of the same run are made from
+    #: Of each replicate that is ok, its round; empty: the record does not tell.
+    rounds: list[int] = []
+    #: Metric -> what its ratios to rows of the same run are made from.
+    paired: dict[str, Paired] = {}
     memory_peak_bytes: int | None = None
     memory: Memory
     model: ModelFacts | None = None
@@ -533,9 +524,8 @@ class Pick(OfGroup, frozen=True, kw_only=True):
     speedup_low: float | None = None  # 95 % interval of that ratio
     speedup_high: float | None = None
     faster_probability: float | None = None  # that it is faster than the runner-up
-    decided_by: list[
-        str
-    ] = []  # the speed, or between rows not told apart the criteria of the rule of ties
+    #: The speed, or between rows not told apart the criteria of the rule of ties.
+    decided_by: list[str] = []
     runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
     busy: str = ""  # why the machine was too busy to believe these rows
     metric: str = ""  # the speed that they are chosen by

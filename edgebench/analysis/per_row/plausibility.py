@@ -67,9 +67,8 @@ class Claim(NamedTuple):
     work: Work | None = None  # of one run of the model; None: not counted
     machine: Mapping[str, Any] = MappingProxyType({})  # facts of the device
     calibration: Calibration | None = None
-    fastest_ns: int | None = (
-        None  # no query of any process took less; None: each process tells its own
-    )
+    #: No query of any process took less; None: each process tells its own.
+    fastest_ns: int | None = None
 
 
 Finding = Callable[[Replicate, Claim], Reason | None]
