@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
@@ -88,154 +88,137 @@ def numbers_at(rows: Sequence[Row], path: str) -> list[float | None]:
         return [number_at(row, path) for row in rows]
 
 
-def _latency(percentile: str, label: str, interval: bool) -> Metric:
-    path = f"latency_ns.{percentile}"
-    low, high = (f"{path}_low", f"{path}_high") if interval else ("", "")
-    return Metric(f"latency.{percentile}", path, "ns", "lower", label, low, high)
+def _metric(
+    unit: str,
+    name: str,
+    label: str,
+    path: str = "",
+    better: Better | None = "lower",
+    interval: bool = False,
+) -> Metric:
+    """`path`: where it is not the name with its unit. `interval`: its ends stand beside it, by their names."""
+    path = path or (f"{name}_{unit}" if unit in _SUFFIXES else name)
+    stem = path.removesuffix(f"_{unit}")
+    ends = [f"{stem}_{bound}{path[len(stem) :]}" for bound in ("low", "high")]
+    return Metric(name, path, unit, better, label, *(ends if interval else []))
 
 
-def _time(name: str, path: str, label: str) -> Metric:
-    return Metric(name, path, "ns", "lower", label)
+_time, _size = partial(_metric, "ns"), partial(_metric, "bytes")
+_rate, _joules = partial(_metric, "per_s", better="higher"), partial(_metric, "J")
+_ratio = partial(_metric, "1")
 
-
-def _interval(name: str, label: str) -> Metric:
-    path = name + "_ns"
-    low, high = name + "_low_ns", name + "_high_ns"
-    return Metric(name, path, "ns", "lower", label, low, high)
-
-
-def _size(name: str, path: str, label: str) -> Metric:
-    return Metric(name, path, "bytes", "lower", label)
-
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _latency("p50", "median latency", True),
-        _latency("p90", "90th percentile of the latency", True),
-        _latency("p99", "99th percentile of the latency", True),
-        _latency("p90_early_stopping", "MLPerf estimate of p90", False),
-        _latency("p99_early_stopping", "MLPerf estimate of p99", False),
-        _latency("p999_early_stopping", "MLPerf estimate of p99.9", False),
-        Metric(
-            "throughput", "throughput_per_s", "per_s", "higher", "items per second",
-            "throughput_low_per_s", "throughput_high_per_s",
-        ),
-        Metric(
-            "speedup", "baseline.speedup", "1", "higher", "speed-up against fp32",
-            "baseline.speedup_low", "baseline.speedup_high",
-        ),
-        _size("memory.peak", "memory_peak_bytes", "peak memory of the process"),
-        _size("memory.uss_loaded", "memory.uss_loaded_bytes", "own memory, model loaded"),
-        _size("memory.uss_warm", "memory.uss_warm_bytes", "own memory, warmed up"),
-        _size("memory.uss_end", "memory.uss_end_bytes", "own memory, at the end"),
-        _size("memory.arena", "memory.arena_bytes", "memory of the runtime's allocator"),
-        _size("memory.anonymous", "memory.anonymous_bytes", "memory that the process wrote itself"),
-        _size("memory.file", "memory.file_bytes", "pages of files, such as mapped weights"),
-        _size("memory.pss", "memory.pss_bytes", "resident memory, shared pages by their share"),
-        _size("memory.budget", "memory.budget_bytes", "memory that it was held to"),
-        _size("fits", "memory.fits_bytes", "memory that it was held to and fits into"),
-        _size("memory.device_peak", "memory.device_peak_bytes", "peak memory of the accelerator"),
-        _size("model.size", "model.size_bytes", "size of the model file"),
-        Metric("quality", "quality.value", "1", None, "quality of the answers"),
-        Metric("quality.delta", "quality.delta", "1", None, "quality minus that of fp32"),
-        Metric("energy.j_per_inference", "energy.j_per_inference", "J", "lower",
-               "energy per inference"),
-        Metric("energy.uncertainty_j", "energy.uncertainty_j", "J", "lower",
-               "half-width of the energy per inference"),
-        Metric("energy.net_j_per_inference", "energy.net_j_per_inference", "J", "lower",
-               "energy per inference beyond idle"),
-        Metric("energy.average_w", "energy.average_w", "W", "lower", "average power"),
-        Metric("energy.edp_j_s", "energy.edp_j_s", "J_s", "lower", "energy-delay product"),
-        Metric("energy.inferences_per_j", "energy.inferences_per_j", "per_J", "higher",
-               "inferences per joule"),
-        Metric("instructions", "instructions.retired", "1", "lower",
-               "instructions of an inference, by the processor"),
-        Metric("instructions.callgrind", "instructions.callgrind", "1", "lower",
-               "instructions of an inference, by callgrind"),
-        _time("cold_start", "cold_start.total_ns", "import, load and first inference"),
-        _time("cold_start.import", "cold_start.import_ns", "import of the runtime"),
-        _time("cold_start.load", "cold_start.load_ns", "load of the model"),
-        _time("cold_start.first_inference", "cold_start.first_inference_ns", "first inference"),
-        _time("warmup", "warmup.duration_ns", "time until the latency was steady"),
-        _time("pipeline.preprocess", "pipeline.preprocess_ns", "pre-processing"),
-        _time("pipeline.inference", "pipeline.inference_ns", "inference within the pipeline"),
-        _time("pipeline.postprocess", "pipeline.postprocess_ns", "post-processing"),
-        _time("pipeline.end_to_end", "pipeline.end_to_end_ns", "raw input to answer"),
-        _interval("generate.ttft", "time to first token"),
-        _interval("generate.tpot", "time per output token after the first"),
-        _time("generate.interval.p90", "generate.interval_p90_ns", "p90 between tokens"),
-        _time("generate.interval.p99", "generate.interval_p99_ns", "p99 between tokens"),
-        Metric("generate.prefill", "generate.prefill_tokens_per_s", "per_s", "higher",
-               "prompt tokens per second"),
-        Metric("generate.decode", "generate.decode_tokens_per_s", "per_s", "higher",
-               "new tokens per second after the first"),
-        Metric("generate.j_per_token", "generate.j_per_token", "J", "lower",
-               "energy per new token, prompt included"),
-        _size("generate.kv_cache", "generate.kv_cache_bytes", "cache of keys and values"),
-        Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
-        Metric("paced.utilisation", "paced.utilisation", "1", "lower", "share of the time in service"),
-        Metric("paced.depth_max", "paced.depth_max", "1", "lower", "most queries in the queue"),
-        Metric("company.ratio", "company.ratio", "1", "lower", "mean latency in company over alone",
-               "company.ratio_low", "company.ratio_high"),
-        _time("company.p50", "company.p50_ns", "median latency in company"),
-        _time("company.p99", "company.p99_ns", "p99 latency in company"),
-        Metric("company.waited_share", "company.waited_share", "1", "lower",
-               "wait for a core in what company adds"),
-        Metric("company.cpu_ratio", "company.cpu_ratio", "1", "lower",
-               "CPU time of a query in company over alone"),
-        _size("company.memory", "company.total_bytes", "memory of all processes together"),
-        _time("loadgen.p50", "loadgen.p50_ns", "median latency by LoadGen"),
-        _time("loadgen.p90", "loadgen.p90_ns", "90th percentile by LoadGen"),
-        _time("loadgen.p99", "loadgen.p99_ns", "99th percentile by LoadGen"),
-        Metric("loadgen.throughput", "loadgen.throughput_per_s", "per_s", "higher",
-               "samples per second by LoadGen"),
-        Metric("loadgen.p90_ratio", "loadgen.p90_ratio", "1", "lower", "p90 by LoadGen over ours",
-               "loadgen.p90_ratio_low", "loadgen.p90_ratio_high"),
-        Metric("loadgen.p99_ratio", "loadgen.p99_ratio", "1", "lower", "p99 by LoadGen over ours",
-               "loadgen.p99_ratio_low", "loadgen.p99_ratio_high"),
-        Metric("loadgen.p90_same_ratio", "loadgen.p90_same_ratio", "1", "lower",
-               "p90 by LoadGen over ours of the same queries"),
-        Metric("loadgen.p99_same_ratio", "loadgen.p99_same_ratio", "1", "lower",
-               "p99 by LoadGen over ours of the same queries"),
-        Metric("loadgen.throughput_ratio", "loadgen.throughput_ratio", "1", "higher",
-               "samples per second by LoadGen over ours"),
-        _time("loadgen.overhead", "loadgen.overhead_ns", "time that LoadGen adds to a query"),
-        _time("latency.worst", "worst_case.worst_ns", "slowest input found, its answer included"),
-        Metric("energy.worst", "worst_case.energy_j", "J", "lower", "energy of the input that takes most"),
-        Metric("worst_case.energy_amplification", "worst_case.energy_amplification", "1", "lower",
-               "energy of the input that takes most over that of the median one"),
-        Metric("worst_case.amplification", "worst_case.amplification", "1", "lower",
-               "slowest input found over the median one"),
-        _time("shapes.p50", "shapes.p50_ns", "median latency over a mix of shapes"),
-        _time("shapes.p90", "shapes.p90_ns", "90th percentile over a mix of shapes"),
-        _time("shapes.p99", "shapes.p99_ns", "99th percentile over a mix of shapes"),
-        Metric("shapes.change_ratio", "shapes.change_ratio", "1", "lower",
-               "latency after a change of shape over the same shape again",
-               "shapes.change_ratio_low", "shapes.change_ratio_high"),
-        Metric("shapes.first_ratio", "shapes.first_ratio", "1", "lower",
-               "first query of a shape over the second"),
-        _size("shapes.growth", "shapes.growth_bytes", "own memory that changes of shape added"),
-        _size("shapes.arena_growth", "shapes.arena_growth_bytes",
-              "memory that they added to the runtime's allocator"),
-        Metric("stream.real_time_factor", "stream.real_time_factor", "1", "lower",
-               "time of computing over time of the stream"),
-        _time("stream.service_p99", "stream.service_p99_ns", "p99 of computing a hop"),
-        _time("stream.delay", "stream.delay_p99_ns", "from a sample to its answer, at p99"),
-        _time("stream.algorithmic_delay", "stream.algorithmic_delay_ns", "wait for input"),
-        _time("stream.recovery", "stream.recovery_ns", "to catch up after a stop"),
-        Metric("stream.misses", "stream.misses", "1", "lower", "hops done after the next arrived"),
-        Metric("stream.backlog_max", "stream.backlog_max", "1", "lower", "most hops that waited"),
-        _size("stream.state", "stream.state_bytes", "state from hop to hop"),
-        Metric("stream.cpu_share", "stream.cpu_share", "1", "lower", "share of a core at real time"),
-        Metric("stream.j_per_s", "stream.j_per_s", "J", "lower", "energy per second of stream"),
-        _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),
-        _time("sustained.p50", "sustained.sustained_p50_ns", "median latency once it is hot"),
-        Metric("sustained.slowdown", "sustained.slowdown", "1", "lower", "sustained over burst"),
-        Metric("temperature", "sustained.temperature_max_c", "C", "lower",
-               "highest temperature under a sustained load"),
-    )
-}  # fmt: skip
+_ALL = (
+    _time("latency.p50", "median latency", "latency_ns.p50", interval=True),
+    _time("latency.p90", "90th percentile of the latency", "latency_ns.p90", interval=True),
+    _time("latency.p99", "99th percentile of the latency", "latency_ns.p99", interval=True),
+    _time("latency.p90_early_stopping", "MLPerf estimate of p90", "latency_ns.p90_early_stopping"),
+    _time("latency.p99_early_stopping", "MLPerf estimate of p99", "latency_ns.p99_early_stopping"),
+    _time(
+        "latency.p999_early_stopping", "MLPerf estimate of p99.9", "latency_ns.p999_early_stopping"
+    ),
+    _rate("throughput", "items per second", interval=True),
+    _ratio("speedup", "speed-up against fp32", "baseline.speedup", better="higher", interval=True),
+    _size("memory.peak", "peak memory of the process", "memory_peak_bytes"),
+    _size("memory.uss_loaded", "own memory, model loaded"),
+    _size("memory.uss_warm", "own memory, warmed up"),
+    _size("memory.uss_end", "own memory, at the end"),
+    _size("memory.arena", "memory of the runtime's allocator"),
+    _size("memory.anonymous", "memory that the process wrote itself"),
+    _size("memory.file", "pages of files, such as mapped weights"),
+    _size("memory.pss", "resident memory, shared pages by their share"),
+    _size("memory.budget", "memory that it was held to"),
+    _size("fits", "memory that it was held to and fits into", "memory.fits_bytes"),
+    _size("memory.device_peak", "peak memory of the accelerator"),
+    _size("model.size", "size of the model file"),
+    _ratio("quality", "quality of the answers", "quality.value", better=None),
+    _ratio("quality.delta", "quality minus that of fp32", better=None),
+    _joules("energy.j_per_inference", "energy per inference"),
+    _joules("energy.uncertainty_j", "half-width of the energy per inference"),
+    _joules("energy.net_j_per_inference", "energy per inference beyond idle"),
+    _metric("W", "energy.average_w", "average power"),
+    _metric("J_s", "energy.edp_j_s", "energy-delay product"),
+    _metric("per_J", "energy.inferences_per_j", "inferences per joule", better="higher"),
+    _ratio(
+        "instructions", "instructions of an inference, by the processor", "instructions.retired"
+    ),
+    _ratio("instructions.callgrind", "instructions of an inference, by callgrind"),
+    _time("cold_start", "import, load and first inference", "cold_start.total_ns"),
+    _time("cold_start.import", "import of the runtime"),
+    _time("cold_start.load", "load of the model"),
+    _time("cold_start.first_inference", "first inference"),
+    _time("warmup", "time until the latency was steady", "warmup.duration_ns"),
+    _time("pipeline.preprocess", "pre-processing"),
+    _time("pipeline.inference", "inference within the pipeline"),
+    _time("pipeline.postprocess", "post-processing"),
+    _time("pipeline.end_to_end", "raw input to answer"),
+    _time("generate.ttft", "time to first token", interval=True),
+    _time("generate.tpot", "time per output token after the first", interval=True),
+    _time("generate.interval.p90", "p90 between tokens", "generate.interval_p90_ns"),
+    _time("generate.interval.p99", "p99 between tokens", "generate.interval_p99_ns"),
+    _rate("generate.prefill", "prompt tokens per second", "generate.prefill_tokens_per_s"),
+    _rate(
+        "generate.decode", "new tokens per second after the first", "generate.decode_tokens_per_s"
+    ),
+    _joules("generate.j_per_token", "energy per new token, prompt included"),
+    _size("generate.kv_cache", "cache of keys and values"),
+    _ratio("paced.misses", "missed deadlines"),
+    _ratio("paced.utilisation", "share of the time in service"),
+    _ratio("paced.depth_max", "most queries in the queue"),
+    _ratio("company.ratio", "mean latency in company over alone", interval=True),
+    _time("company.p50", "median latency in company"),
+    _time("company.p99", "p99 latency in company"),
+    _ratio("company.waited_share", "wait for a core in what company adds"),
+    _ratio("company.cpu_ratio", "CPU time of a query in company over alone"),
+    _size("company.memory", "memory of all processes together", "company.total_bytes"),
+    _time("loadgen.p50", "median latency by LoadGen"),
+    _time("loadgen.p90", "90th percentile by LoadGen"),
+    _time("loadgen.p99", "99th percentile by LoadGen"),
+    _rate("loadgen.throughput", "samples per second by LoadGen"),
+    _ratio("loadgen.p90_ratio", "p90 by LoadGen over ours", interval=True),
+    _ratio("loadgen.p99_ratio", "p99 by LoadGen over ours", interval=True),
+    _ratio("loadgen.p90_same_ratio", "p90 by LoadGen over ours of the same queries"),
+    _ratio("loadgen.p99_same_ratio", "p99 by LoadGen over ours of the same queries"),
+    _ratio("loadgen.throughput_ratio", "samples per second by LoadGen over ours", better="higher"),
+    _time("loadgen.overhead", "time that LoadGen adds to a query"),
+    _time("latency.worst", "slowest input found, its answer included", "worst_case.worst_ns"),
+    _joules("energy.worst", "energy of the input that takes most", "worst_case.energy_j"),
+    _ratio(
+        "worst_case.energy_amplification",
+        "energy of the input that takes most over that of the median one",
+    ),
+    _ratio("worst_case.amplification", "slowest input found over the median one"),
+    _time("shapes.p50", "median latency over a mix of shapes"),
+    _time("shapes.p90", "90th percentile over a mix of shapes"),
+    _time("shapes.p99", "99th percentile over a mix of shapes"),
+    _ratio(
+        "shapes.change_ratio",
+        "latency after a change of shape over the same shape again",
+        interval=True,
+    ),
+    _ratio("shapes.first_ratio", "first query of a shape over the second"),
+    _size("shapes.growth", "own memory that changes of shape added"),
+    _size("shapes.arena_growth", "memory that they added to the runtime's allocator"),
+    _ratio("stream.real_time_factor", "time of computing over time of the stream"),
+    _time("stream.service_p99", "p99 of computing a hop"),
+    _time("stream.delay", "from a sample to its answer, at p99", "stream.delay_p99_ns"),
+    _time("stream.algorithmic_delay", "wait for input"),
+    _time("stream.recovery", "to catch up after a stop"),
+    _ratio("stream.misses", "hops done after the next arrived"),
+    _ratio("stream.backlog_max", "most hops that waited"),
+    _size("stream.state", "state from hop to hop"),
+    _ratio("stream.cpu_share", "share of a core at real time"),
+    _joules("stream.j_per_s", "energy per second of stream"),
+    _time("sustained.burst_p50", "median latency at first"),
+    _time("sustained.p50", "median latency once it is hot", "sustained.sustained_p50_ns"),
+    _ratio("sustained.slowdown", "sustained over burst"),
+    _metric(
+        "C",
+        "temperature",
+        "highest temperature under a sustained load",
+        "sustained.temperature_max_c",
+    ),
+)
+METRICS: dict[str, Metric] = {each.name: each for each in _ALL}
 
 
 def metric(name: str) -> Metric:
