@@ -8,8 +8,9 @@ every interval here is built from one number per replicate. Percentiles are give
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from statistics import fmean, median_low
 from typing import NamedTuple, Protocol, SupportsInt
 
 CONFIDENCE = 0.95
@@ -45,6 +46,17 @@ def percentile(ordered: Ordered, permille: int) -> int:
     """
     rank = -(-len(ordered) * permille // 1000)
     return int(ordered[max(rank, 1) - 1])
+
+
+def known_percentile(ordered: Ordered, permille: int) -> int | None:
+    """Returns the percentile; None where there are fewer samples than `min_samples`."""
+    return percentile(ordered, permille) if len(ordered) >= min_samples(permille) else None
+
+
+def known_median(values: Iterable[int | None]) -> int | None:
+    """Returns the lower median of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return median_low(known) if known else None
 
 
 def min_samples(permille: int) -> int:
@@ -186,6 +198,38 @@ def log_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Int
     mean, variance = _mean_and_variance([math.log(value) for value in values])
     half = t_quantile(0.5 + confidence / 2, len(values) - 1) * math.sqrt(variance / len(values))
     return Interval(math.exp(mean - half), math.exp(mean + half))
+
+
+def ends_around(
+    value: float | None, interval: Interval | None
+) -> tuple[float | None, float | None]:
+    """Returns the ends of the interval, widened where the value lies outside it; None where one of both is unknown."""
+    if value is None or interval is None:
+        return None, None
+    return min(interval.low, value), max(interval.high, value)
+
+
+def ends_around_ns(value: int | None, interval: Interval | None) -> tuple[int | None, int | None]:
+    """Returns the same in whole nanoseconds."""
+    if value is None or interval is None:
+        return None, None
+    return min(round(interval.low), value), max(round(interval.high), value)
+
+
+class Mean(NamedTuple):
+    """A geometric mean of one value per replicate, and the ends of its interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def geometric_mean(values: Sequence[float]) -> Mean:
+    """Returns the mean of positive values; None where there are none, and no ends where there is one."""
+    if not values:
+        return Mean(None, None, None)
+    value = math.exp(fmean(map(math.log, values)))
+    return Mean(value, *ends_around(value, log_interval(values)))
 
 
 def ratio_interval(

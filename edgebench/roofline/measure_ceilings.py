@@ -73,14 +73,14 @@ def calibrate(
 
 def _ceiling(what: What, threads: int, rates: list[Rate]) -> Ceiling:
     values = [rate for rate, _ in rates]
-    interval = stats.log_interval(values)
     best, detail = max(rates)
+    low, high = stats.ends_around(best, stats.log_interval(values))
     return Ceiling(
         what=what,
         threads=threads,
         per_s=best,
-        low_per_s=None if interval is None else min(interval.low, best),
-        high_per_s=None if interval is None else max(interval.high, best),
+        low_per_s=low,
+        high_per_s=high,
         of_processes_per_s=values,
         detail=detail,
     )

@@ -45,6 +45,7 @@ def company_of(good: Sequence[rec.Replicate]) -> Company | None:
     means = [math.exp(fmean(map(math.log, ratios))) for ratios in each]
     interval = stats.log_interval(means if len(means) > 1 else each[0])
     ratio = math.exp(fmean(map(math.log, means)))
+    low, high = stats.ends_around(ratio, interval)
     alone = sorted(ns for part in parts for block in part.alone_ns for ns in block)
     crowded = sorted(ns for part in parts for block in part.company_ns for ns in block)
     waited, cpu = _waited_share(parts), _cpu_ratio(parts)
@@ -55,10 +56,10 @@ def company_of(good: Sequence[rec.Replicate]) -> Company | None:
         mean_ns=round(fmean(ns for part in parts for ns in part.company_mean_ns)),
         alone_p50_ns=median_low(alone),
         p50_ns=median_low(crowded),
-        p99_ns=stats.percentile(crowded, 990) if len(crowded) >= stats.min_samples(990) else None,
+        p99_ns=stats.known_percentile(crowded, 990),
         ratio=ratio,
-        ratio_low=None if interval is None else min(interval.low, ratio),
-        ratio_high=None if interval is None else max(interval.high, ratio),
+        ratio_low=low,
+        ratio_high=high,
         blocks=sum(map(len, each)),
         total_bytes=max(totals, default=None),
         waited_share=waited,

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median, median_low
+from typing import NamedTuple
 
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.per_row.speculation_rows import speculation_of
 from edgebench.analysis.per_row.turn_rows import turns_of
+from edgebench.analysis.per_row.unknown_fields import Unknown
 from edgebench.analysis.table_types import Generate
 from edgebench.words import unknown_words
-
-Unknown = dict[str, str]
 
 
 def generate_of(
@@ -99,16 +99,13 @@ def decode_rate(request: rec.Request) -> float | None:
     return tokens * 1e9 / spent_ns if tokens and spent_ns else None
 
 
-class _Spread:
-    """Median over all requests, that of each replicate, and the interval these give."""
+class _Spread(NamedTuple):
+    """Median over all requests, the ends of its interval, and the median of each replicate."""
 
-    def __init__(self, each: list[int], pooled: list[int]) -> None:
-        self.each = each
-        self.middle = median_low(pooled) if pooled else None
-        interval = stats.log_interval(each)
-        known = interval is not None and self.middle is not None
-        self.low = min(round(interval.low), self.middle) if known else None  # type: ignore[union-attr, type-var]
-        self.high = max(round(interval.high), self.middle) if known else None  # type: ignore[union-attr, type-var]
+    middle: int | None
+    low: int | None
+    high: int | None
+    each: list[int]
 
 
 def _spread(
@@ -120,8 +117,9 @@ def _spread(
     values = [
         [ns for request in part.requests if (ns := of(request)) is not None] for part in parts
     ]
-    values = [some for some in values if some]
-    spread = _Spread([median_low(some) for some in values], [ns for some in values for ns in some])
+    each = [median_low(some) for some in values if some]
+    middle = stats.known_median(ns for some in values for ns in some)
+    spread = _Spread(middle, *stats.ends_around_ns(middle, stats.log_interval(each)), each)
     if spread.middle is None:
         unknown[f"generate.{name}_ns"] = unknown_words.ONE_TOKEN
     if spread.low is None:
@@ -131,10 +129,8 @@ def _spread(
 
 
 def _percentile(steps: Sequence[int], permille: int, name: str, unknown: Unknown) -> int | None:
-    needed = stats.min_samples(permille)
-    if len(steps) >= needed:
-        return stats.percentile(steps, permille)
-    unknown[f"generate.interval_{name}_ns"] = unknown_words.few_samples(
-        needed, len(steps), "intervals"
-    )
-    return None
+    told = stats.known_percentile(steps, permille)
+    if told is None:
+        why = unknown_words.few_samples(stats.min_samples(permille), len(steps), "intervals")
+        unknown[f"generate.interval_{name}_ns"] = why
+    return told

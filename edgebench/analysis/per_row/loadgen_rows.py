@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from statistics import fmean, median, median_low
-from typing import NamedTuple
+from statistics import median
 
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.table_types import LoadGen
-
-
-class _Ratio(NamedTuple):
-    """A geometric mean over processes, with its interval."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 def loadgen_of(good: Sequence[rec.Replicate]) -> LoadGen | None:
@@ -34,14 +24,14 @@ def loadgen_of(good: Sequence[rec.Replicate]) -> LoadGen | None:
         scenario=parts[0].scenario,
         replicates=len(parts),
         valid=sum(part.valid for part in parts),
-        p50_ns=_middle([part.p50_ns for part in parts]),
-        p90_ns=_middle([part.p90_ns for part in parts]),
-        p99_ns=_middle([part.p99_ns for part in parts]),
+        p50_ns=stats.known_median(part.p50_ns for part in parts),
+        p90_ns=stats.known_median(part.p90_ns for part in parts),
+        p99_ns=stats.known_median(part.p99_ns for part in parts),
         throughput_per_s=median(rates) if rates else None,
-        p90_ratio=p90.mean,
+        p90_ratio=p90.value,
         p90_ratio_low=p90.low,
         p90_ratio_high=p90.high,
-        p99_ratio=p99.mean,
+        p99_ratio=p99.value,
         p99_ratio_low=p99.low,
         p99_ratio_high=p99.high,
         throughput_ratio=_of_rates(both),
@@ -53,12 +43,7 @@ def loadgen_of(good: Sequence[rec.Replicate]) -> LoadGen | None:
     )
 
 
-def _middle(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return median_low(known) if known else None
-
-
-def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) -> _Ratio:
+def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) -> stats.Mean:
     """LoadGen's percentile over that of our own loop in the same process."""
     ratios = [
         theirs_ns / ours_ns
@@ -67,7 +52,7 @@ def _over_ours(each: Sequence[tuple[rec.Replicate, int | None]], permille: int) 
         for ours_ns in [stats.percentile(sorted(replicate.samples_ns), permille)]
         if ours_ns and theirs_ns
     ]
-    return _ratio(ratios)
+    return stats.geometric_mean(ratios)
 
 
 def _same_ratio(each: Sequence[tuple[rec.LoadGen, int | None]], permille: int) -> float | None:
@@ -79,7 +64,7 @@ def _same_ratio(each: Sequence[tuple[rec.LoadGen, int | None]], permille: int) -
         and (latencies := sorted(latencies_ns(part)))
         and (ours_ns := stats.percentile(latencies, permille))
     ]
-    return _ratio(ratios).mean
+    return stats.geometric_mean(ratios).value
 
 
 def latencies_ns(part: rec.LoadGen) -> list[int]:
@@ -90,16 +75,6 @@ def latencies_ns(part: rec.LoadGen) -> list[int]:
     return [wait + service for wait, service in zip(waits, part.service_ns, strict=True)]
 
 
-def _ratio(ratios: Sequence[float]) -> _Ratio:
-    if not ratios:
-        return _Ratio(None, None, None)
-    mean = math.exp(fmean(map(math.log, ratios)))
-    interval = stats.log_interval(ratios)
-    if interval is None:
-        return _Ratio(mean, None, None)
-    return _Ratio(mean, min(interval.low, mean), max(interval.high, mean))
-
-
 def _of_rates(both: Sequence[tuple[rec.Replicate, rec.LoadGen]]) -> float | None:
     """Samples per second that LoadGen states of Offline over ours."""
     ratios = [
@@ -107,14 +82,13 @@ def _of_rates(both: Sequence[tuple[rec.Replicate, rec.LoadGen]]) -> float | None
         for replicate, part in both
         if part.samples_per_s and (ours := replicate.offline) is not None
     ]
-    return _ratio(ratios).mean
+    return stats.geometric_mean(ratios).value
 
 
 def _overhead_ns(parts: Sequence[rec.LoadGen]) -> int | None:
     """Of loads without a queue alone: elsewhere LoadGen's latency holds the wait as well."""
-    found = [
+    return stats.known_median(
         part.p50_ns - stats.percentile(sorted(part.service_ns), 500)
         for part in parts
         if part.scenario in ("SingleStream", "MultiStream") and part.p50_ns and part.service_ns
-    ]
-    return median_low(found) if found else None
+    )

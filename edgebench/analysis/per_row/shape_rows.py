@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, median, median_low
-from typing import NamedTuple
+from statistics import median, median_low
 
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.table_types import Shapes
-
-
-class _Ratio(NamedTuple):
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 def shapes_of(good: Sequence[rec.Replicate]) -> Shapes | None:
@@ -32,22 +24,17 @@ def shapes_of(good: Sequence[rec.Replicate]) -> Shapes | None:
         smallest=by_time[0],
         largest=by_time[-1],
         queries=len(mix),
-        p50_ns=_percentile(mix, 500),
-        p90_ns=_percentile(mix, 900),
-        p99_ns=_percentile(mix, 990),
+        p50_ns=stats.known_percentile(mix, 500),
+        p90_ns=stats.known_percentile(mix, 900),
+        p99_ns=stats.known_percentile(mix, 990),
         changes=max(len(part.changed_ns) for part in parts),
-        change_ratio=change.mean,
+        change_ratio=change.value,
         change_ratio_low=change.low,
         change_ratio_high=change.high,
-        first_ratio=_ratio(parts, lambda part: (part.first_ns, part.again_ns)).mean,
+        first_ratio=_ratio(parts, lambda part: (part.first_ns, part.again_ns)).value,
         growth_bytes=_growth(parts, lambda held: held.uss_bytes),
         arena_growth_bytes=_growth(parts, lambda held: held.arena_bytes),
     )
-
-
-def _percentile(ordered: Sequence[int], permille: int) -> int | None:
-    enough = len(ordered) >= stats.min_samples(permille)
-    return stats.percentile(ordered, permille) if enough else None
 
 
 def _by_time(parts: Sequence[rec.ShapeChanges]) -> list[str]:
@@ -62,18 +49,13 @@ def _by_time(parts: Sequence[rec.ShapeChanges]) -> list[str]:
 def _ratio(
     parts: Sequence[rec.ShapeChanges],
     pairs: Callable[[rec.ShapeChanges], tuple[Sequence[int], Sequence[int]]],
-) -> _Ratio:
+) -> stats.Mean:
     """The median ratio of the pairs of each process, and its geometric mean over processes."""
     each = []
     for part in parts:
         ratios = [new / old for new, old in zip(*pairs(part), strict=True) if new and old]
         each += [median(ratios)] if ratios else []
-    if not each:
-        return _Ratio(None, None, None)
-    mean, interval = math.exp(fmean(map(math.log, each))), stats.log_interval(each)
-    if interval is None:
-        return _Ratio(mean, None, None)
-    return _Ratio(mean, min(interval.low, mean), max(interval.high, mean))
+    return stats.geometric_mean(each)
 
 
 def _growth(

@@ -8,10 +8,10 @@ from statistics import fmean
 
 from edgebench import record as rec
 from edgebench import stats
+from edgebench.analysis.per_row.unknown_fields import Unknown, explain_absent
 from edgebench.analysis.table_types import Speculation
 from edgebench.words import unknown_words
 
-Unknown = dict[str, str]
 _PART = "generate.speculation"
 
 
@@ -78,6 +78,4 @@ def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
         if energy.j_per_inference is None
         else unknown_words.NOTHING_ACCEPTED,
     }
-    for name, why in reasons.items():
-        if getattr(made, name) is None:
-            unknown[f"{_PART}.{name}"] = why
+    explain_absent(made, _PART, reasons, unknown)

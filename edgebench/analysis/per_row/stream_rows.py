@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from statistics import median_low
 
 from edgebench import record as rec
 from edgebench import stats
@@ -22,22 +21,20 @@ def stream_of(
     _, first, _ = parts[0]
     service = sorted(ns for _, _, paced in parts for ns in paced.service_ns)
     recoveries = [stream.recovery_ns for _, stream, _ in parts]
-    known = [ns for ns in recoveries if ns is not None]
     delay_ns = first.window_ns + first.lookahead_ns
-    enough = len(service) >= stats.min_samples(990)
     joules = energy.j_per_inference
     return Stream(
         hop_ns=first.hop_ns,
         hops=len(service),
         real_time_factor=sum(service) / (len(service) * first.hop_ns) if service else None,
         service_p50_ns=stats.percentile(service, 500) if service else None,
-        service_p99_ns=stats.percentile(service, 990) if enough else None,
+        service_p99_ns=stats.known_percentile(service, 990),
         misses=sum(paced.misses for _, _, paced in parts),
         backlog_max=max(
             (depth - 1 for _, _, paced in parts for depth in paced.depth), default=None
         ),
         late_run_ns=max(_longest_late_ns(r.samples_ns, first.hop_ns) for r, _, _ in parts),
-        recovery_ns=median_low(known) if known and len(known) == len(recoveries) else None,
+        recovery_ns=None if None in recoveries else stats.known_median(recoveries),
         algorithmic_delay_ns=delay_ns,
         delay_p99_ns=None if p99_ns is None else delay_ns + p99_ns,
         warm_up_hops=first.warm_up_hops,

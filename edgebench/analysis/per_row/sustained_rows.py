@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median_low
 
 from edgebench import record as rec
+from edgebench import stats
 from edgebench.analysis.table_types import Sustained
 
 #: Slower than the burst by more than this, for so many periods in a row and in the median of all that
@@ -23,8 +24,8 @@ def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
         return None
     replicate, first = parts[0]
     cool = replicate.index == 0
-    burst_ns = _burst_ns(first) if cool else None
-    sustained_ns = median_low(replicate.samples_ns) if replicate.samples_ns else None
+    burst_ns = stats.known_median(first.burst_ns) if cool else None
+    sustained_ns = stats.known_median(replicate.samples_ns)
     celsius = [p.temperature_c for p in first.curve if p.temperature_c is not None]
     return Sustained(
         burst_p50_ns=burst_ns,
@@ -36,18 +37,14 @@ def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
         steady_by="latency and temperature" if celsius else "latency",
         temperature_start_c=celsius[0] if cool and celsius else None,
         temperature_end_c=celsius[-1] if celsius else None,
-        temperature_max_c=max(celsius) if celsius else None,
+        temperature_max_c=max(celsius, default=None),
         temperature_source=first.temperature_source,
     )
 
 
-def _burst_ns(part: rec.Sustained) -> int | None:
-    return median_low(part.burst_ns) if part.burst_ns else None
-
-
 def throttled_s(part: rec.Sustained) -> float | None:
     """When a load became slower than its burst for good; None where it did not, or nobody can say."""
-    burst_ns = _burst_ns(part)
+    burst_ns = stats.known_median(part.burst_ns)
     return time_to_throttle_s(part.curve, burst_ns) if burst_ns else None
 
 

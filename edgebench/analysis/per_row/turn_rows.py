@@ -8,10 +8,9 @@ from statistics import median_low
 
 from edgebench import record as rec
 from edgebench import stats
+from edgebench.analysis.per_row.unknown_fields import Unknown, explain_absent
 from edgebench.analysis.table_types import Turn
 from edgebench.words import unknown_words
-
-Unknown = dict[str, str]
 
 
 def turns_of(parts: Sequence[rec.Generate], unknown: Unknown) -> list[Turn]:
@@ -30,9 +29,8 @@ def turns_of(parts: Sequence[rec.Generate], unknown: Unknown) -> list[Turn]:
 def _turn(turn: int, replicates: Sequence[Sequence[rec.Request]], unknown: Unknown) -> Turn:
     requests = [request for some in replicates for request in some]
     each = [median_low([request.token_ns[0] for request in some]) for some in replicates]
-    interval = stats.log_interval(each)
     middle = median_low([request.token_ns[0] for request in requests])
-    used = [request.kv_used_bytes for request in requests if request.kv_used_bytes is not None]
+    low, high = stats.ends_around_ns(middle, stats.log_interval(each))
     per_token = [
         (request.token_ns[-1] - request.token_ns[0]) // (len(request.token_ns) - 1)
         for request in requests
@@ -44,10 +42,10 @@ def _turn(turn: int, replicates: Sequence[Sequence[rec.Request]], unknown: Unkno
         prompt_tokens=median_low([request.prompt_tokens for request in requests]),
         kept_tokens=median_low([request.kept_tokens or 0 for request in requests]),
         ttft_ns=middle,
-        ttft_low_ns=None if interval is None else min(round(interval.low), middle),
-        ttft_high_ns=None if interval is None else max(round(interval.high), middle),
-        tpot_ns=median_low(per_token) if per_token else None,
-        kv_used_bytes=median_low(used) if used else None,
+        ttft_low_ns=low,
+        ttft_high_ns=high,
+        tpot_ns=stats.known_median(per_token),
+        kv_used_bytes=stats.known_median(request.kv_used_bytes for request in requests),
     )
     reasons = {
         "ttft_low_ns": unknown_words.few_replicates(len(each)),
@@ -55,7 +53,5 @@ def _turn(turn: int, replicates: Sequence[Sequence[rec.Request]], unknown: Unkno
         "tpot_ns": unknown_words.ONE_TOKEN,
         "kv_used_bytes": unknown_words.UNTOLD_BY_RUNTIME,
     }
-    for name, why in reasons.items():
-        if getattr(made, name) is None:
-            unknown[f"generate.turns.{name}"] = why
+    explain_absent(made, "generate.turns", reasons, unknown)
     return made
