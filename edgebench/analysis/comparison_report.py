@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from edgebench.analysis.comparison import REASONS, Comparison, Pairing, Ratios, cell_name, differ
-from edgebench.analysis.frame import Frame, Identity, Indices
-from edgebench.analysis.frontier_report import Value
+from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
+from edgebench.analysis.frontier_report import Value, known, value_of
 from edgebench.analysis.per_row.environment_differences import Difference
 from edgebench.analysis.uncertainty import uncertain
 from edgebench.backend import Scalar
+from edgebench.metrics import Metric
 from edgebench.record import Part
 from edgebench.words import note_words
 
@@ -140,53 +141,54 @@ def cells(comparison: Comparison, most: int | None = None) -> Iterator[Cell]:
             row = int(pairing.first[place])
             places.setdefault(row, [None] * len(comparison.pairings))[number] = int(place)
     rows = list(places) if most is not None else sorted(places)
-    stated = [
-        [uncertain(side.frame, metric) for metric in comparison.metrics]
-        for side in comparison.sides
+    columns = [
+        [_column(side.frame, metric, comparison.confidence) for side in comparison.sides]
+        for metric in comparison.metrics
     ]
-    bounds = [[column.bounds(comparison.confidence) for column in side] for side in stated]
     for row in rows[:most]:
-        identity = comparison.sides[0].frame.identity(row)
-        at = [
-            row,
-            *(
-                None if place is None else int(pairing.other[place])
-                for pairing, place in zip(comparison.pairings, places[row], strict=True)
-            ),
-        ]
+        pairs = list(zip(comparison.pairings, places[row], strict=True))
+        at = [row, *(place if place is None else int(pair.other[place]) for pair, place in pairs)]
+        better = comparison.sides[0].frame.text("quality.better", row)
         metrics = []
         for number, metric in enumerate(comparison.metrics):
-            values = []
-            for side, which in enumerate(at):
-                known = which is not None and not np.isnan(stated[side][number].value[which])
-                values.append(
-                    Value(
-                        value=float(stated[side][number].value[which]),
-                        low=_known(bounds[side][number][0][which]),
-                        high=_known(bounds[side][number][1][which]),
-                    )
-                    if known and which is not None
-                    else None
-                )
+            values = [
+                None if which is None else column.at(which)
+                for column, which in zip(columns[number], at, strict=True)
+            ]
             if all(value is None for value in values):
                 continue
-            better = comparison.sides[0].frame.text("quality.better", row)
+            ratios = [
+                None if place is None else _ratio(pair.ratios[number], place)
+                for pair, place in pairs
+            ]
             metrics.append(
                 CellMetric(
                     metric=metric.name,
                     unit=metric.unit,
                     better=metric.better or better or "higher",
                     values=values,
-                    ratios=[
-                        None,
-                        *(
-                            None if place is None else _ratio(pairing.ratios[number], place)
-                            for pairing, place in zip(comparison.pairings, places[row], strict=True)
-                        ),
-                    ],
+                    ratios=[None, *ratios],
                 )
             )
-        yield _cell(identity, at, metrics, comparison)
+        yield _cell(comparison.sides[0].frame.identity(row), at, metrics, comparison)
+
+
+class _Column(NamedTuple):
+    """A metric of the rows of a side, with the ends of its interval."""
+
+    value: Numbers
+    low: Numbers
+    high: Numbers
+
+    def at(self, row: int) -> Value | None:
+        if np.isnan(self.value[row]):
+            return None
+        return value_of(self.value[row], self.low[row], self.high[row])
+
+
+def _column(frame: Frame, metric: Metric, confidence: float) -> _Column:
+    of = uncertain(frame, metric)
+    return _Column(of.value, *of.bounds(confidence))
 
 
 def _ordered(pairing: Pairing, most: int | None) -> Indices:
@@ -226,14 +228,10 @@ def _ratio(ratios: Ratios, place: int) -> Ratio | None:
         return None
     return Ratio(
         ratio=float(ratios.ratio[place]),
-        low=_known(ratios.low[place]),
-        high=_known(ratios.high[place]),
+        low=known(ratios.low[place]),
+        high=known(ratios.high[place]),
         clear=_CLEAR[ratios.clear[place]],
     )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:

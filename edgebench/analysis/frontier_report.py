@@ -22,7 +22,10 @@ from edgebench.analysis.frontier import (
     all_by_value,
 )
 from edgebench.analysis.more_time import MoreTime, one_more_minute
+from edgebench.analysis.objectives import Objective
+from edgebench.analysis.table_types import Competitors
 from edgebench.backend import Scalar
+from edgebench.metrics import Better
 from edgebench.record import Part
 from edgebench.words import note_words, unknown_words
 
@@ -38,12 +41,28 @@ class Value(Part, frozen=True, kw_only=True):
     high: float | None = None
 
 
+def known(value: float) -> float | None:
+    """The number; None where it is NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def value_of(value: float, low: float, high: float) -> Value:
+    """A known value, and the ends of its interval, which may be NaN."""
+    return Value(value=float(value), low=known(low), high=known(high))
+
+
 class Axis(Part, frozen=True, kw_only=True):
     """An objective."""
 
     metric: str
     unit: str
     better: Literal["lower", "higher"]
+
+
+def axis_of(objective: Objective, better: Better | None) -> Axis:
+    """`better` is that of the rows' quality."""
+    metric, lower = objective.metric, objective.sign(better) > 0
+    return Axis(metric=metric.name, unit=metric.unit, better="lower" if lower else "higher")
 
 
 class FrontRow(Part, frozen=True, kw_only=True):
@@ -84,21 +103,6 @@ class Volume(Part, frozen=True, kw_only=True):
     share: float | None
     reference: dict[str, float]  # worst value of each objective, and a tenth of the range beyond
     reason: str = ""
-
-
-class Competitors(Part, frozen=True, kw_only=True):
-    """Holds what rows share that compete with each other, perhaps on several devices."""
-
-    device: str | None  # None: several devices compete
-    workload: str
-    workload_version: int
-    scenario: str
-    rate_per_s: float | None
-    prompt_tokens: int | None = None  # of a request, in the scenario generate
-    new_tokens: int | None = None
-    request: str | None = None  # its kind: content, turns
-    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
-    bound_p99_ns: int | None = None  # that the rate of a server was sought for
 
 
 class Group(Competitors, frozen=True, kw_only=True):
@@ -181,7 +185,6 @@ def front_rows(
         if not competition.by_value[place]:
             by = front[dominates(points[front], points[place])]
             beaten = frame.identity(int(competition.members[by[0]])) if len(by) else None
-        probability = float(competition.probability[place])
         yield FrontRow(
             id=identity.id,
             device=identity.device,
@@ -190,24 +193,16 @@ def front_rows(
             row=member,
             variant=identity.variant,
             front=VERDICTS[competition.verdict[place]],
-            probability=None if np.isnan(probability) else probability,
+            probability=known(competition.probability[place]),
             by_value=bool(competition.by_value[place]),
             values={
-                name: Value(
-                    value=float(column.value[number]),
-                    low=_known(low[number]),
-                    high=_known(high[number]),
-                )
+                name: value_of(column.value[number], low[number], high[number])
                 for name, column, (low, high) in zip(names, stated, bounds, strict=True)
             },
             dominated_by=beaten.id if beaten else None,
             dominated_by_run=beaten.run if beaten else None,
             dominated_by_device=beaten.device if beaten else None,
         )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def shared(names: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,14 +228,7 @@ def group_of(
     energy = [names.get("energy.kind"), names.get("energy.scope")]
     return Group(
         **shared(names),
-        objectives=[
-            Axis(
-                metric=objective.metric.name,
-                unit=objective.metric.unit,
-                better="lower" if objective.sign(better) > 0 else "higher",
-            )
-            for objective in competition.objectives
-        ],
+        objectives=[axis_of(objective, better) for objective in competition.objectives],
         energy=", ".join(word for word in energy if word),
         rows=len(places),
         counts={name: int(counted[code]) for code, name in enumerate(VERDICTS)},

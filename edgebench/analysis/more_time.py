@@ -23,11 +23,14 @@ class MoreTime(Part, frozen=True, kw_only=True):
     """More replicates for the undecided rows and the rows that may dominate them, in turns."""
 
     undecided: int  # rows
-    measured: int  # rows that would get more replicates
-    replicates: int  # more of them, each
-    seconds: float | None  # what that takes; above 60 where a minute is not enough for one each
-    half_width: float | None  # of the intervals afterwards, relative to now (the median row)
-    would_decide: list[str]  # ids of undecided rows that this would decide, if the values stay
+    measured: int = 0  # rows that would get more replicates
+    replicates: int = 0  # more of them, each
+    #: What that takes; above 60 where a minute is not enough for one each.
+    seconds: float | None = None
+    half_width: float | None = None  # of the intervals afterwards, relative to now (the median row)
+    would_decide: tuple[
+        str, ...
+    ] = ()  # ids of undecided rows that this would decide, if the values stay
     reason: str = ""  # why the rest is None
 
 
@@ -40,22 +43,24 @@ def one_more_minute(result: Frontier, competition: Competition, places: Indices)
     undecided = places[competition.verdict[places] == UNDECIDED]
     if not len(undecided):
         return None
-    columns = [_of(column, places) for column in competition.columns]
+    columns = [
+        SignedObjective(column.of.take(places), column.sign) for column in competition.columns
+    ]
     unknown = np.isnan(np.stack([column.of.error for column in columns])).any()
     seconds = result.frame.numbers("replicate_wall_s")[competition.members[places]]
     if len(places) > _MAX_ROWS:
-        return _unsaid(undecided, note_words.MANY_ROWS)
+        return MoreTime(undecided=len(undecided), reason=note_words.MANY_ROWS)
     if unknown:
-        return _unsaid(undecided, note_words.ONE_REPLICATE)
+        return MoreTime(undecided=len(undecided), reason=note_words.ONE_REPLICATE)
     open_ = competition.verdict[places] == UNDECIDED
     measured = open_ | _rivals(columns, open_, result.confidence)
     if np.isnan(seconds[measured]).any():
-        return _unsaid(undecided, note_words.NO_DURATION)
+        return MoreTime(undecided=len(undecided), reason=note_words.NO_DURATION)
     once = float(seconds[measured].sum())
     more = max(int(MINUTE_S // once), 1)
     then = [_after(column, measured, more) for column in columns]
     if all(new is old for new, old in zip(then, columns, strict=True)):
-        return _unsaid(undecided, note_words.NOTHING_NARROWS)
+        return MoreTime(undecided=len(undecided), reason=note_words.NOTHING_NARROWS)
     odds = front_probability(
         then,
         np.zeros(len(places), dtype=np.intp),
@@ -71,26 +76,10 @@ def one_more_minute(result: Frontier, competition: Competition, places: Indices)
         replicates=more,
         seconds=more * once,
         half_width=_shrinkage(columns, then, measured),
-        would_decide=[
+        would_decide=tuple(
             result.frame.identity(int(competition.members[place])).id for place in places[decided]
-        ],
+        ),
     )
-
-
-def _unsaid(undecided: Indices, reason: str) -> MoreTime:
-    return MoreTime(
-        undecided=len(undecided),
-        measured=0,
-        replicates=0,
-        seconds=None,
-        half_width=None,
-        would_decide=[],
-        reason=reason,
-    )
-
-
-def _of(column: SignedObjective, places: Indices) -> SignedObjective:
-    return SignedObjective(column.of.take(places), column.sign)
 
 
 def _rivals(

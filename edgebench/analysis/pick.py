@@ -31,7 +31,15 @@ from edgebench.analysis.frontier import (
     leave_out,
     unranked,
 )
-from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared, shared_notes
+from edgebench.analysis.frontier_report import (
+    Value,
+    axis_of,
+    known,
+    not_ranked,
+    shared,
+    shared_notes,
+    value_of,
+)
 from edgebench.analysis.limits import Limit
 from edgebench.analysis.objectives import Objective, default_speeds
 from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, PickReport, Relaxation
@@ -85,13 +93,13 @@ def pick(
     """
     result = unranked(frame, confidence, seed, across)
     checked = [check(frame, limit) for limit in limits]
-    picks, objectives = [], []
-    for some, chosen in _parts(frame, objective, across):
-        objectives.append(chosen.text)
-        picks += _picks(result, checked, chosen, some, prefer)
+    parts = _parts(frame, objective, across)
+    picks = [
+        choice for some, chosen in parts for choice in _picks(result, checked, chosen, some, prefer)
+    ]
     return PickReport(
         require=[limit.text for limit in limits],
-        objective=", ".join(objectives),
+        objective=", ".join(chosen.text for _, chosen in parts),
         confidence=confidence,
         seed=seed,
         prefer=list(prefer),
@@ -200,11 +208,7 @@ def _choice(
     closest, binding, relax = (None, [], "") if len(meet) else _binding(competition, ordered)
     return Choice(
         **shared(names),
-        objective=Axis(
-            metric=competition.objective.metric.name,
-            unit=competition.objective.metric.unit,
-            better="lower" if sign > 0 else "higher",
-        ),
+        objective=axis_of(competition.objective, names.get("quality.better")),
         rows=len(competing),
         meet=len(meet),
         surely_meet=len(sure),
@@ -322,10 +326,6 @@ def _runs(competition: _Competition, competing: Indices) -> int:
 def _candidate(competition: _Competition, row: int) -> Candidate:
     identity = competition.frame.identity(row)
     limits = [_check_row(competition, each, row) for each in competition.checked]
-    quality = float(competition.frame.numbers("quality")[row])
-    value, low, high = (
-        float(of[row]) for of in (competition.of.value, competition.low, competition.high)
-    )
     return Candidate(
         id=identity.id,
         device=identity.device,
@@ -333,11 +333,11 @@ def _candidate(competition: _Competition, row: int) -> Candidate:
         row=row,
         backend=identity.backend,
         variant=identity.variant,
-        value=Value(value=value, low=_known(low), high=_known(high)),
+        value=value_of(competition.of.value[row], competition.low[row], competition.high[row]),
         limits=limits,
         meets=bool(competition.meets[row]),
         sure=bool(competition.sure[row]),
-        quality=None if np.isnan(quality) else quality,
+        quality=known(competition.frame.numbers("quality")[row]),
     )
 
 
@@ -349,10 +349,10 @@ def _check_row(competition: _Competition, each: Checked, row: int) -> Held:
         metric=limit.metric.name,
         unit=limit.metric.unit,
         op=("<" if upper else ">") + limit.op[1:],
-        bound=_known(each.bound[row]),
+        bound=known(each.bound[row]),
         value=_value(each.of, row),
         meets=bool(each.meets[row]),
-        probability=None if np.isnan(probability) else probability,
+        probability=known(probability),
         sure=probability >= competition.result.confidence,
     )
 
@@ -361,11 +361,7 @@ def _value(of: Uncertain, row: int) -> Value | None:
     if np.isnan(of.value[row]):
         return None
     low, high = of.take([row]).bounds(stats.CONFIDENCE)
-    return Value(value=float(of.value[row]), low=_known(low[0]), high=_known(high[0]))
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return value_of(of.value[row], low[0], high[0])
 
 
 def _margin(competition: _Competition, sign: float, chosen: int, second: int) -> Margin:

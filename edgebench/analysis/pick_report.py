@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from edgebench.analysis.frontier_report import Axis, Competitors, NotRanked, Value
+from edgebench.analysis.frontier_report import Axis, NotRanked, Value
+from edgebench.analysis.table_types import Competitors
 from edgebench.backend import Scalar
 from edgebench.record import Part
 

@@ -25,7 +25,7 @@ from edgebench.analysis.frontier import (
     all_by_value,
 )
 from edgebench.analysis.frontier import frontier as find_fronts
-from edgebench.analysis.frontier_report import members_of
+from edgebench.analysis.frontier_report import known, members_of
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
@@ -92,17 +92,17 @@ def _front(result: Frontier, competition: Competition, group: Group, places: Any
 
 
 def _placed(row: Row, competition: Competition, place: int, by_value: bool) -> Row:
-    verdict, probability = int(competition.verdict[place]), float(competition.probability[place])
+    verdict, probability = int(competition.verdict[place]), known(competition.probability[place])
     on_it = bool(competition.by_value[place])
     unknown = dict(row.unknown)
     for name in _PLACE:
         unknown.pop(name, None)
-    if np.isnan(probability):
+    if probability is None:
         unknown["front_probability"] = unknown_words.OPEN_WITHOUT_INTERVALS
     return msgspec.structs.replace(
         row,
         front=VERDICTS[verdict],
-        front_probability=None if np.isnan(probability) else probability,
+        front_probability=probability,
         front_by_value=on_it,
         pareto=on_it if by_value else verdict != NO,
         unknown=unknown,

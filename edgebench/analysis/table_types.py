@@ -486,10 +486,10 @@ class LeftOut(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class OfGroup(Part, frozen=True, kw_only=True):
-    """Holds what rows share that compete with each other."""
+class Competitors(Part, frozen=True, kw_only=True):
+    """Holds what rows share that compete with each other, perhaps on several devices."""
 
-    device: str
+    device: str | None  # None: several devices compete
     workload: str
     workload_version: int
     scenario: str
@@ -499,6 +499,12 @@ class OfGroup(Part, frozen=True, kw_only=True):
     request: str | None = None  # its kind: content, turns
     samples_per_query: int | None = None  # of a query, in the scenario multi_stream
     bound_p99_ns: int | None = None  # that the rate of a server was sought for
+
+
+class OfGroup(Competitors, frozen=True, kw_only=True):
+    """Holds what rows share that compete with each other on one device."""
+
+    device: str
 
 
 class Front(OfGroup, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -22,16 +22,7 @@ from edgebench.units import parse_duration_s, parse_share
 
 #: A share as a number, or as on the command line: 0.01, "1%".
 Share = Annotated[float, Meta(ge=0, lt=1)] | str
-#: Metrics with a tolerance -> whether `delta` means anything for them.
-METRICS = {
-    "latency": True,
-    "latency.cpu": True,
-    "latency.wall": True,
-    "memory.peak": True,
-    "model.size": False,
-    "quality": False,
-    "energy.j_per_inference": True,
-}
+#: Metrics with a tolerance.
 MetricName = Literal[
     "latency",
     "latency.cpu",
@@ -41,6 +32,8 @@ MetricName = Literal[
     "quality",
     "energy.j_per_inference",
 ]
+METRICS: tuple[str, ...] = get_args(MetricName)
+_WITHOUT_DELTA = ("model.size", "quality")
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,7 +143,7 @@ def _allowances(
         if wrong or allowance.delta is None:
             continue
         tau, delta = share_of(allowance.tau), share_of(allowance.delta)
-        if not METRICS[name]:
+        if name in _WITHOUT_DELTA:
             message = "has no delta: it is compared with tau alone"
             yield document.error((*where, "delta"), message, "leave it out", at_key=True)
         elif tau is not None and delta is not None and delta <= tau:

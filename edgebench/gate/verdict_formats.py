@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -9,27 +10,24 @@ from typing import TextIO
 from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.errors import StoreError
 from edgebench.files.atomic_write import replacing
+from edgebench.files.json_lines import write_json
+
+#: Name -> module in this package, imported only when it is asked for.
+_MODULES = {
+    "table": "verdict_terminal",
+    "md": "verdict_markdown",
+    "markdown": "verdict_markdown",
+    "junit": "junit_xml",
+}
 
 
 def render(report: GateReport, form: str, out: TextIO | None = None) -> None:
     """Writes the report as "table", "json", "md" ("markdown") or "junit"."""
     out = sys.stdout if out is None else out
-    if form == "table":
-        from edgebench.gate import verdict_terminal
-
-        verdict_terminal.render(report, out)
-    elif form == "json":
-        from edgebench.files.json_lines import write_json
-
+    if form == "json":
         write_json(report, out, indent=2)
-    elif form in ("md", "markdown"):
-        from edgebench.gate import verdict_markdown
-
-        verdict_markdown.render(report, out)
     else:
-        from edgebench.gate import junit_xml
-
-        junit_xml.render(report, out)
+        importlib.import_module(f"edgebench.gate.{_MODULES[form]}").render(report, out)
 
 
 def write(report: GateReport, form: str, path: Path) -> None:

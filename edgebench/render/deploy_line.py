@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,26 +17,23 @@ from edgebench.render.wrapping import cut
 from edgebench.units import format_bytes, format_ns, format_probability, format_rate
 
 _SHOWN = 3  # of a list within a sentence
-#: Said of the row that a criterion decided for.
+#: Said of the row that a criterion decided for: in a clause, and in short.
 _WHY_TIED = {
-    "memory.peak": "it needs less memory",
-    "quality": "its quality is better",
-    THREADS: "it needs fewer threads",
-    "model.size": "its file is smaller",
-    "energy.j_per_inference": "it needs less energy",
-}
-_WHY_IN_SHORT = {
-    "memory.peak": "less memory",
-    "quality": "better quality",
-    THREADS: "fewer threads",
-    "model.size": "smaller file",
-    "energy.j_per_inference": "less energy",
+    "memory.peak": ("it needs less memory", "less memory"),
+    "quality": ("its quality is better", "better quality"),
+    THREADS: ("it needs fewer threads", "fewer threads"),
+    "model.size": ("its file is smaller", "smaller file"),
+    "energy.j_per_inference": ("it needs less energy", "less energy"),
 }
 
 
 def tie_words(names: Sequence[str]) -> str:
     """Why the rule chose its row: "it needs less memory"."""
-    return ", ".join(_WHY_TIED.get(name, f"its {name} is better") for name in names)
+    return ", ".join(_why_tied(name)[0] for name in names)
+
+
+def _why_tied(name: str) -> tuple[str, str]:
+    return _WHY_TIED.get(name, (f"its {name} is better", f"better {name}"))
 
 
 class DeployLine(NamedTuple):
@@ -121,11 +118,7 @@ def _ratios_in_short(pick: Pick, names: Mapping[int, str], rows: Sequence[Row]) 
 
 def _ends_in_short(pick: Pick, ranked: int) -> list[str]:
     ends = [
-        *(
-            [_WHY_IN_SHORT.get(name, f"better {name}") for name in pick.decided_by]
-            if pick.tied
-            else []
-        ),
+        *(_why_tied(name)[1] for name in (pick.decided_by if pick.tied else ())),
         f"in {pick.runs} runs" if pick.runs > 1 else "",
         f"{ranked - pick.compared} not compared" if ranked > pick.compared else "",
     ]
@@ -139,7 +132,7 @@ def _doubt(rows: Sequence[Row], names: Mapping[int, str], pick: Pick) -> str:
     parts = [
         f"the machine was busy: {pick.busy}" if pick.busy else "",
         _certainty(pick, names, rows),
-        _several_runs(pick.runs),
+        f"the drift between {pick.runs} runs is not included" if pick.runs > 1 else "",
         _not_compared(silent, pick.metric),
     ]
     return "; ".join(filter(None, parts))
@@ -278,13 +271,7 @@ def _not_compared(count: int, metric: str) -> str:
     return f"not compared with {rows} {metric}"
 
 
-def _several_runs(runs: int) -> str:
-    if runs < 2:
-        return ""
-    return f"the drift between {runs} runs is not included"
-
-
-def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:
+def _listed(items: Sequence[str]) -> str:
     shown = list(items[:_SHOWN])
     rest = len(items) - len(shown)
-    return ", ".join([*shown, describe(rest)] if rest else shown)
+    return ", ".join([*shown, f"and {rest} more"] if rest else shown)

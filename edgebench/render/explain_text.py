@@ -25,15 +25,7 @@ from edgebench.units import format_ns, format_times
 SAME = 0.02
 _NAMED = 3  # nodes in a sentence
 _NAME, _CELL = 28, 24  # characters of an operator's name in a sentence, and in a table
-_PLURAL = {
-    "Conv": "convolutions",
-    "ConvTranspose": "transposed convolutions",
-    "MatMul": "matrix products",
-    "Gemm": "matrix products",
-    "LSTM": "LSTM layers",
-    "GRU": "GRU layers",
-}
-_SINGULAR = {
+_NOUNS = {
     "Conv": "convolution",
     "ConvTranspose": "transposed convolution",
     "MatMul": "matrix product",
@@ -156,8 +148,7 @@ def _cause(found: Explanation, code: str) -> str:
 def counted(finding: Finding) -> str:
     """ "13 one-dimensional convolutions (QLinearConv)"."""
     detail, _, kind = finding.what.replace("2-D", "two-dimensional").rpartition(" ")
-    known = _SINGULAR if finding.count == 1 else _PLURAL
-    noun = known.get(kind, f"{kind} operator{'s' * (finding.count != 1)}")
+    noun = _NOUNS.get(kind, f"{kind} operator") + "s" * (finding.count != 1)
     kernel = f" ({finding.kernel})" if finding.kernel not in ("", kind) else ""
     return f"{finding.count} {f'{detail} ' if detail else ''}{noun}{kernel}"
 

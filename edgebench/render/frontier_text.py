@@ -8,16 +8,9 @@ from typing import TextIO
 import numpy as np
 
 from edgebench.analysis.frame import Identity, Indices
-from edgebench.analysis.frontier import COMPETES, Competition, Frontier, all_by_value
-from edgebench.analysis.frontier_report import (
-    FrontRow,
-    Group,
-    NotRanked,
-    front_rows,
-    group_of,
-    members_of,
-)
-from edgebench.analysis.frontier_report import not_ranked as reason_of
+from edgebench.analysis.frontier import Competition, Frontier, all_by_value
+from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
+from edgebench.analysis.frontier_report import left_out as rows_left_out
 from edgebench.analysis.more_time import MoreTime
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
@@ -25,7 +18,7 @@ from edgebench.render.left_out import left_out
 from edgebench.render.number_format import with_width
 from edgebench.render.table_wording import MARKS_LEGEND, front_mark
 from edgebench.render.text_grid import GridRow, columns, grid
-from edgebench.render.wrapping import Line, wrapped
+from edgebench.render.wrapping import Line, listed, wrapped
 from edgebench.text.plain_text import plain
 from edgebench.units import format_probability
 
@@ -62,7 +55,7 @@ def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Li
         yield from wrapped(plain(finding), width, WARN)
     for note in notes:
         yield from wrapped(plain(note), width, QUIET)
-    yield from left_out(_left_out(result), width)
+    yield from left_out(rows_left_out(result), width)
     yield from wrapped(_LEGEND, width, QUIET)
 
 
@@ -121,12 +114,12 @@ def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_v
     where = f"{facts.workload}@{facts.workload_version} {facts.scenario}"
     if facts.by_value:
         on_it = [name for row, name in zip(rows, names, strict=True) if row.by_value]
-        listed = _listed(on_it, facts.on_it_by_value)
-        return plain(f"{where}: front by value, since no row has an interval: {listed}")
+        front = listed(on_it, _NAMES, facts.on_it_by_value)
+        return plain(f"{where}: front by value, since no row has an interval: {front}")
     sure = [name for row, name in zip(rows, names, strict=True) if row.front == "yes"]
     parts = []
     if sure:
-        parts.append("on the front: " + _listed(sure, facts.counts["yes"]))
+        parts.append("on the front: " + listed(sure, _NAMES, facts.counts["yes"]))
     open_ = [(row, name) for row, name in zip(rows, names, strict=True) if row.front == "undecided"]
     told = [
         f"{name} ({format_probability(row.probability)})"
@@ -134,21 +127,16 @@ def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_v
         if row.probability is not None
     ]
     if told:
-        parts.append("undecided: " + _listed(told, len(told)))
+        parts.append("undecided: " + listed(told, _NAMES))
     silent = [name for row, name in open_ if row.probability is None and row.by_value]
     if silent:
-        parts.append("by value, without intervals: " + _listed(silent, by_value))
+        parts.append("by value, without intervals: " + listed(silent, _NAMES, by_value))
     rest = facts.counts["undecided"] - len(told) - by_value
     if rest > 0:
         parts.append(f"{rest} more undecided")
     if facts.counts["no"]:
         parts.append(f"{facts.counts['no']} not")
     return plain(f"{where}: " + "; ".join(parts))
-
-
-def _listed(names: Sequence[str], count: int) -> str:
-    shown = list(names[:_NAMES])
-    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")
 
 
 def _title(facts: Group, rows: Sequence[FrontRow], result: Frontier) -> str:
@@ -191,13 +179,9 @@ def _next_minute(more: MoreTime, names: dict[str, str]) -> str:
     decided = [names.get(name, name) for name in more.would_decide]
     each = f"{more.replicates} more replicate{'s' if more.replicates != 1 else ''}"
     what = f"would decide {len(decided)} of {rows}"
-    which = f": {_listed(decided, len(decided))}" if decided else ""
+    which = f": {listed(decided, _NAMES)}" if decided else ""
     time = "one more minute" if more.seconds <= 60 else f"{more.seconds:.0f} s more (not a minute)"
     return plain(
         f"{time} ({each} of {more.measured} rows, intervals {more.half_width:.2f}x as wide) {what}, "
         f"if the values stay{which}"
     )
-
-
-def _left_out(result: Frontier) -> list[NotRanked]:
-    return [reason_of(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]

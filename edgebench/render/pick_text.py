@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import labels
@@ -10,7 +10,7 @@ from edgebench.analysis.pick_report import Candidate, Choice, Held, PickReport, 
 from edgebench.render.console import BAD, DEPLOY, QUIET, TITLE, WARN, paint
 from edgebench.render.left_out import left_out
 from edgebench.render.number_format import change, quantity, with_width
-from edgebench.render.wrapping import Line, wrapped
+from edgebench.render.wrapping import Line, listed, wrapped
 from edgebench.text.plain_text import plain
 from edgebench.units import format_probability, format_times
 
@@ -65,7 +65,7 @@ def _paragraph(report: PickReport, pick: Choice, width: int) -> Iterator[Line]:
         yield from wrapped(words, width, WARN, "  ")
     if pick.not_surely:
         doubts = [f"{names[each.row]} ({_weakest(each)})" for each in pick.not_surely]
-        words = "meet the limits by value, not surely: " + _listed(doubts)
+        words = "meet the limits by value, not surely: " + listed(doubts, _NAMES)
         yield from wrapped(words, width, WARN, "  ")
     rest = f"{pick.meet} of {pick.rows} rows meet the limits, {pick.surely_meet} surely"
     where = " · ".join(word for word in (pick.device or "several devices", rest) if word)
@@ -167,8 +167,3 @@ def _binds(pick: Choice) -> str:
 def _move(each: Relaxation) -> str:
     by = "" if each.by is None else f" ({change(each.by)})"
     return plain(f"{each.limit} would have to be {quantity(each.needed, each.unit)}{by}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES])
-    return shown + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")

@@ -26,6 +26,7 @@ from edgebench.analysis.table_types import (
 from edgebench.record import RateSearch, Reason
 from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
+from edgebench.render.wrapping import listed
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_rate, format_si, format_times
 from edgebench.words import unknown_words
@@ -292,23 +293,20 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
         members[group_of(row)].append(index)
     pairs = sorted(
         zip(table.fronts, table.picks, strict=True),
-        key=lambda pair: (
-            pair[0].device,
-            pair[0].workload,
-            pair[0].workload_version,
-            pair[0].scenario != "single_stream",
-            pair[0].rate_per_s or 0.0,
-            pair[0].prompt_tokens or 0,
-            pair[0].new_tokens or 0,
-            pair[0].request or "",
-            pair[0].samples_per_query or 0,
-            pair[0].bound_p99_ns or 0,
-        ),
+        key=lambda pair: _printed_at(pair[0]),
     )
     return [
         (front, pick, sorted(members[_group(front)], key=lambda index: _order(table.rows[index])))
         for front, pick in pairs
     ]
+
+
+def _printed_at(front: Front) -> tuple[Any, ...]:
+    return (
+        *(front.device, front.workload, front.workload_version, front.scenario != "single_stream"),
+        *(front.rate_per_s or 0.0, front.prompt_tokens or 0, front.new_tokens or 0),
+        *(front.request or "", front.samples_per_query or 0, front.bound_p99_ns or 0),
+    )
 
 
 def _group(front: Front) -> Group:
@@ -372,10 +370,8 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
     ]
     if not missed:
         return ""
-    shown = ", ".join(text for _, text in missed[:_SHOWN])
-    rest = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
     target = missed[0][0].interval.target or 0.0
-    return f"±{target * 100:g}% not reached: {shown}{rest}"
+    return f"±{target * 100:g}% not reached: {listed([text for _, text in missed], _SHOWN)}"
 
 
 def _limited_cpus(facts: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ Line: TypeAlias = "tuple[str, Style | None]"
 def cut(line: str, width: int) -> str:
     """The line, or as much of it as fits, and dots."""
     return line if len(line) <= width else f"{line[: width - 3].rstrip()}..."
+
+
+def listed(names: Sequence[str], most: int, count: int | None = None) -> str:
+    """The first names, and how many there are besides; `count`: of all, where it is not that of the names."""
+    rest = (len(names) if count is None else count) - len(names[:most])
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def wrapped(
