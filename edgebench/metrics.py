@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgebench.errors import UsageError
 from edgebench.text.did_you_mean import did_you_mean
@@ -71,21 +71,26 @@ _ENERGY = ("J", "W", "J_s", "per_J")
 _getter = lru_cache(maxsize=None)(attrgetter)
 
 
-def number_at(row: Row, path: str) -> float | None:
-    """The number at a dotted path of fields; None where it, or a part on the way, is none."""
+def value_at(row: Row, path: str) -> Any:
+    """Whatever stands at a dotted path of fields; None where a part on the way is none."""
     try:
-        value = _getter(path)(row)
+        return _getter(path)(row)
     except AttributeError:
         return None
-    return value if isinstance(value, int | float) else None
 
 
-def numbers_at(rows: Sequence[Row], path: str) -> list[float | None]:
-    """The number at a dotted path of fields of each row; None where it, or a part on the way, is none."""
+def values_at(rows: Sequence[Row], path: str) -> list[Any]:
+    """The same of each row."""
     try:
         return list(map(_getter(path), rows))
     except AttributeError:  # some rows lack the part
-        return [number_at(row, path) for row in rows]
+        return [value_at(row, path) for row in rows]
+
+
+def number_at(row: Row, path: str) -> float | None:
+    """The number at a dotted path of fields; None where it, or a part on the way, is none."""
+    value = value_at(row, path)
+    return value if isinstance(value, int | float) else None
 
 
 def _metric(

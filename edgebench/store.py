@@ -250,7 +250,7 @@ class RunStore:
         """Makes both files; the journal with its first lines or not at all: without settings it could not be
         resumed."""
         partial = self.journal.with_suffix(".new")
-        try:
+        with self._closed_on_error():
             refuse_planted(self.results)
             self.results.parent.mkdir(parents=True, exist_ok=True)
             self._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
@@ -259,6 +259,12 @@ class RunStore:
                 self._append(self._journal_fd, encoded(line), partial)
             self._results_fd = os.open(self.results, _FLAGS | os.O_EXCL, 0o644)
             partial.replace(self.journal)
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Closes the files where what is done here fails. Raises StoreError."""
+        try:
+            yield
         except OSError as error:
             self.close()
             raise _unwritable(self.results, error) from None
@@ -272,7 +278,7 @@ class RunStore:
         results = journal.with_suffix(".jsonl")
         head = _head_of(journal)
         store = cls(results, head)
-        try:
+        with store._closed_on_error():
             refuse_planted(journal)
             store._journal_fd = os.open(journal, _FLAGS, 0o644)
             _refuse_strangers(journal, store._journal_fd)
@@ -286,12 +292,6 @@ class RunStore:
             for entry in _entries(journal):
                 if entry.cell not in store.done:
                     store.pending.setdefault(entry.cell, []).append(entry)
-        except OSError as error:
-            store.close()
-            raise _unwritable(results, error) from None
-        except StoreError:
-            store.close()
-            raise
         return store
 
     def _lock(self) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from edgebench.analysis.comparison import REASONS, Comparison, Pairing, Ratios, cell_name, differ
 from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
-from edgebench.analysis.frontier_report import Value, known, value_of
+from edgebench.analysis.frontier_report import Value, value_of
 from edgebench.analysis.per_row.environment_differences import Difference
-from edgebench.analysis.uncertainty import uncertain
+from edgebench.analysis.uncertainty import known, uncertain
 from edgebench.backend import Scalar
 from edgebench.metrics import Metric
 from edgebench.record import Part

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from edgebench import stats
 from edgebench.analysis.competition import query_samples, request_of, same_run
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
-from edgebench.analysis.uncertainty import ratio_of
+from edgebench.analysis.uncertainty import Gain, gains_of
 from edgebench.metrics import METRICS
 from edgebench.words import unknown_words
 
@@ -54,18 +52,12 @@ def is_surely_slower(row: Row) -> bool:
     return gain.speedup_high < 1
 
 
-class _Gain(NamedTuple):
-    speedup: float
-    low: float | None
-    high: float | None
-
-
-def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain]:
+def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, Gain | None]:
     """How many times as fast each row is as its other one, where both tell their speed."""
     frame = RowFrame(rows)
     places = {id(row): place for place, row in enumerate(rows)}
     pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
-    gains = {}
+    gains: dict[int, Gain | None] = {}
     for metric, some in (
         (METRICS["latency.p50"], [p for p in pairs if _both_tell(rows, p, "p50")]),
         (METRICS["throughput"], [p for p in pairs if not _both_tell(rows, p, "p50")]),
@@ -73,17 +65,8 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
         if not some:
             continue
         mine, other = np.array(some, dtype=np.intp).T
-        times = metric.better == "lower"
-        gain = ratio_of(frame, metric, *((other, mine) if times else (mine, other)))
-        low, high = gain.bounds(stats.CONFIDENCE)
-        for number, place in enumerate(mine.tolist()):
-            if np.isfinite(gain.log[number]):
-                known = not np.isnan(gain.error[number])
-                gains[place] = _Gain(
-                    float(np.exp(gain.log[number])),
-                    float(low[number]) if known else None,
-                    float(high[number]) if known else None,
-                )
+        sides = (other, mine) if metric.better == "lower" else (mine, other)
+        gains.update(zip(mine.tolist(), gains_of(frame, metric, *sides), strict=True))
     return gains
 
 
@@ -116,7 +99,7 @@ def _cost(row: Row) -> float:
     return 1e9 / row.throughput_per_s if row.throughput_per_s else float("inf")
 
 
-def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: bool) -> Row:
+def _compare(row: Row, other: Row | None, gain: Gain | None, same_settings: bool) -> Row:
     unknown = dict(row.unknown)
     if row.variant.get("precision") == "fp32":
         # An fp32 row is the measure, but one with other settings may be told against the fastest.
@@ -128,20 +111,19 @@ def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: boo
     if other is None:
         return row
     baseline = None
-    if gain is not None:
+    if gain is None:
+        unknown["baseline"] = unknown_words.ROW_NOT_MEASURED
+    else:
         baseline = Baseline(
             id=other.id,
             run=other.run,
             same_settings=same_settings,
-            speedup=gain.speedup,
+            speedup=gain.ratio,
             speedup_low=gain.low,
             speedup_high=gain.high,
         )
-    if baseline is None:
-        unknown["baseline"] = unknown_words.ROW_NOT_MEASURED
-    else:
         del unknown["baseline"]
-        if baseline.speedup_low is None:
+        if gain.low is None:
             why = unknown_words.INTERVAL_OF_BOTH
             unknown["baseline.speedup_low"] = unknown["baseline.speedup_high"] = why
     quality = _with_delta(row.quality, other)

@@ -21,7 +21,7 @@ from edgebench.analysis.competition import Group, query_samples, request_of, tok
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
-from edgebench.metrics import METRICS, Metric, numbers_at
+from edgebench.metrics import METRICS, Metric, values_at
 
 _PAIRED = re.compile(r"(.+)_paired_(value|error|degrees)")
 _PRECISION = re.compile(r"([/,]precision=)[^,/]*")  # within an id
@@ -188,56 +188,38 @@ def codes_of(values: Sequence[Hashable]) -> Codes:
     return Codes(np.array(codes, dtype=np.intp), list(known))
 
 
-#: Dotted paths of fields, from a row.
-_FIELDS = {
+def _at(*paths: str) -> dict[str, str]:
+    return {path: path for path in paths}
+
+
+#: Columns of numbers and of texts -> dotted paths of fields, from a row; then those that are derived.
+_NUMBERS_AT = {
     **{metric.column(): metric.path for metric in METRICS.values()},
     **{m.column("low"): m.low_path for m in METRICS.values() if m.low_path},
     **{m.column("high"): m.high_path for m in METRICS.values() if m.low_path},
+    **_at("ranked", "memory.peak_min_bytes", "quality.floor", "replicate_wall_s"),
+    **_at("effective.threads"),
+    "samples": "latency_ns.samples",
+    "replicates": "latency_ns.replicates",
 }
 _NUMBERS: dict[str, Callable[[Row], Any]] = {
-    "ranked": lambda row: row.ranked,
-    "samples": lambda row: row.latency_ns.samples,
-    "replicates": lambda row: row.latency_ns.replicates,
-    "memory.peak_min_bytes": lambda row: row.memory.peak_min_bytes,
-    "quality.floor": lambda row: row.quality and row.quality.floor,
-    "energy.uncertainty_j": lambda row: row.energy.uncertainty_j,
     "energy.spread_j": lambda row: spread_j(row.energy),
-    "replicate_wall_s": lambda row: row.replicate_wall_s,
     "variant_batch": lambda row: row.variant.get("batch", 1),
-    "effective.threads": lambda row: row.effective and row.effective.threads,
     "variant_threads": lambda row: row.variant.get("threads"),
 }
+_TEXTS_AT = {
+    **_at("device", "run", "started_utc", "commit", "id", "workload", "workload_version"),
+    **_at("backend", "scenario", "rate_per_s", "bound_p99_ns", "status", "inputs_sha256"),
+    **_at("quality.metric", "quality.better", "imported.tool", "model.sha256"),
+    **_at("energy.status", "energy.reason", "energy.kind", "energy.scope"),
+    **_at("effective.precision", "effective.device", "effective.threads", "effective.runtime"),
+    "model.recipe": "model.quantised_by",
+}
 _TEXTS: dict[str, Callable[[Row], Hashable]] = {
-    "device": lambda row: row.device,
-    "run": lambda row: row.run,
-    "started_utc": lambda row: row.started_utc,
-    "commit": lambda row: row.commit,
-    "id": lambda row: row.id,
-    "workload": lambda row: row.workload,
-    "workload_version": lambda row: row.workload_version,
-    "backend": lambda row: row.backend,
-    "scenario": lambda row: row.scenario,
-    "rate_per_s": lambda row: row.rate_per_s,
     "prompt_tokens": lambda row: tokens_of(row, "prompt_tokens"),
     "new_tokens": lambda row: tokens_of(row, "new_tokens"),
     "request": request_of,
     "samples_per_query": query_samples,
-    "bound_p99_ns": lambda row: row.bound_p99_ns,
-    "status": lambda row: row.status,
-    "quality.metric": lambda row: row.quality and row.quality.metric,
-    "quality.better": lambda row: row.quality and row.quality.better,
-    "energy.status": lambda row: row.energy.status,
-    "energy.reason": lambda row: row.energy.reason,
-    "energy.kind": lambda row: row.energy.kind,
-    "energy.scope": lambda row: row.energy.scope,
-    "effective.precision": lambda row: row.effective and row.effective.precision,
-    "effective.device": lambda row: row.effective and row.effective.device,
-    "effective.threads": lambda row: row.effective and row.effective.threads,
-    "effective.runtime": lambda row: row.effective and row.effective.runtime,
-    "inputs_sha256": lambda row: row.inputs_sha256,
-    "imported.tool": lambda row: row.imported and row.imported.tool,
-    "model.sha256": lambda row: row.model and row.model.sha256,
-    "model.recipe": lambda row: row.model and row.model.quantised_by,
 }
 _REPLICATES: dict[str, Callable[[Row], int]] = {
     "latency.p50": lambda row: len(row.latency_ns.p50_of_replicates),
@@ -262,9 +244,8 @@ class RowFrame(Frame):
         return len(self.rows)
 
     def has(self, column: str) -> bool:
-        if column in _FIELDS or column in _NUMBERS:
-            return True
-        return column in _TEXTS or _PAIRED.fullmatch(column) is not None
+        known = (_NUMBERS_AT, _NUMBERS, _TEXTS_AT, _TEXTS)
+        return any(column in names for names in known) or _PAIRED.fullmatch(column) is not None
 
     def identity(self, index: int) -> Identity:
         row = self.rows[index]
@@ -301,14 +282,15 @@ class RowFrame(Frame):
             of_rows = [row.paired.get(paired[1]) for row in self.rows]
             values = [None if each is None else getattr(each, paired[2]) for each in of_rows]
             return np.array(values, dtype=np.float64)
-        if column in _FIELDS:
-            return np.array(numbers_at(self.rows, _FIELDS[column]), dtype=np.float64)
+        if column in _NUMBERS_AT:
+            return np.array(values_at(self.rows, _NUMBERS_AT[column]), dtype=np.float64)
         read = _NUMBERS[column]
         return np.array([_number(read(row)) for row in self.rows], dtype=np.float64)
 
     def _read_codes(self, column: str) -> Codes:
-        read = _TEXTS[column]
-        return codes_of([read(row) for row in self.rows])
+        if column in _TEXTS_AT:
+            return codes_of(values_at(self.rows, _TEXTS_AT[column]))
+        return codes_of(list(map(_TEXTS[column], self.rows)))
 
 
 class SomeRows(Frame):

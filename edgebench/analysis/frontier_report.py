@@ -24,6 +24,7 @@ from edgebench.analysis.frontier import (
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.analysis.objectives import Objective
 from edgebench.analysis.table_types import Competitors
+from edgebench.analysis.uncertainty import known
 from edgebench.backend import Scalar
 from edgebench.metrics import Better
 from edgebench.record import Part
@@ -39,11 +40,6 @@ class Value(Part, frozen=True, kw_only=True):
     value: float
     low: float | None = None  # None: nothing tells how far the value may be off
     high: float | None = None
-
-
-def known(value: float) -> float | None:
-    """The number; None where it is NaN."""
-    return None if np.isnan(value) else float(value)
 
 
 def value_of(value: float, low: float, high: float) -> Value:

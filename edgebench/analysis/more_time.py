@@ -76,9 +76,9 @@ def one_more_minute(result: Frontier, competition: Competition, places: Indices)
         replicates=more,
         seconds=more * once,
         half_width=_shrinkage(columns, then, measured),
-        would_decide=tuple(
+        would_decide=[
             result.frame.identity(int(competition.members[place])).id for place in places[decided]
-        ),
+        ],
     )
 
 

@@ -34,7 +34,6 @@ from edgebench.analysis.frontier import (
 from edgebench.analysis.frontier_report import (
     Value,
     axis_of,
-    known,
     not_ranked,
     shared,
     shared_notes,
@@ -47,6 +46,7 @@ from edgebench.analysis.uncertainty import (
     MEMORY_RESOLUTION,
     Ratio,
     Uncertain,
+    known,
     quantized,
     ratio,
     uncertain,

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgebench import stats
 from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Row
-from edgebench.analysis.uncertainty import ratio_of
+from edgebench.analysis.uncertainty import gains_of
 from edgebench.words import note_words
 
 _FULL = ("fp32", "float32", "f32")
@@ -122,17 +121,8 @@ def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:
     if metric is None or not all(metric.value(row) for row in rows):
         return None
     places = np.array([reduced]), np.array([full])
-    gain = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
-    known = not np.isnan(gain.error[0])
-    low, high = gain.bounds(stats.CONFIDENCE)
-    return Pair(
-        reduced=rows[0],
-        full=rows[1],
-        metric=metric.name,
-        slowdown=float(np.exp(gain.log[0])),
-        low=float(low[0]) if known else None,
-        high=float(high[0]) if known else None,
-    )
+    (gain,) = gains_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
+    return None if gain is None else Pair(rows[0], rows[1], metric.name, *gain)
 
 
 def _finding(

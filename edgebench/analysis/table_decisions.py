@@ -25,10 +25,11 @@ from edgebench.analysis.frontier import (
     all_by_value,
 )
 from edgebench.analysis.frontier import frontier as find_fronts
-from edgebench.analysis.frontier_report import known, members_of
+from edgebench.analysis.frontier_report import members_of
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
+from edgebench.analysis.uncertainty import known
 from edgebench.record import StateCheck
 from edgebench.words import note_words, unknown_words
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -232,6 +233,30 @@ def ratio_of(frame: Frame, metric: Metric, tops: Indices, bottoms: Indices) -> R
     """The ratio of a metric of some rows to that of others, pair by pair."""
     of = uncertain(frame, metric)
     return ratio(of.take(tops), of.take(bottoms))
+
+
+class Gain(NamedTuple):
+    """A ratio and the ends of its 95 % interval; None where nothing tells."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+def gains_of(frame: Frame, metric: Metric, tops: Indices, bottoms: Indices) -> list[Gain | None]:
+    """The ratio of each pair; None where a value is unknown."""
+    of = ratio_of(frame, metric, tops, bottoms)
+    low, high = of.bounds(stats.CONFIDENCE)
+    ratios = np.exp(of.log).tolist()
+    return [
+        Gain(each, known(low[place]), known(high[place])) if np.isfinite(of.log[place]) else None
+        for place, each in enumerate(ratios)
+    ]
+
+
+def known(value: float) -> float | None:
+    """The number; None where it is NaN."""
+    return None if np.isnan(value) else float(value)
 
 
 def factors(reach: Numbers) -> tuple[Numbers, Numbers]:

@@ -15,7 +15,7 @@ from edgebench.analysis.round_blocks import SERIES
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
-from edgebench.metrics import METRICS, Metric, number_at
+from edgebench.metrics import METRICS, Metric, number_at, value_at
 
 #: One column per axis of any row's variant stands behind the fixed ones: `variant_threads`.
 VARIANT = "variant_"
@@ -62,23 +62,9 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _plain(name: str, kind: str) -> Column:
-    return Column(name, kind, lambda row: getattr(row, name))
-
-
-def _of(part: str, name: str, kind: str) -> Column:
-    """A field of a part that a row may lack."""
-
-    def value(row: Row) -> Any:
-        whole = getattr(row, part)
-        return None if whole is None else getattr(whole, name)
-
-    return Column(f"{part}.{name}", kind, value)
-
-
-def _work(row: Row, name: str) -> int | None:
-    work = row.model.work if row.model is not None else None
-    return None if work is None else getattr(work, name)
+def _at(path: str, kind: str, name: str = "") -> Column:
+    """A field of a row, or of a part that it may lack; `name`: where it is not the path."""
+    return Column(name or path, kind, lambda row: value_at(row, path))
 
 
 def _paired(name: str) -> list[Column]:
@@ -111,62 +97,61 @@ def _metric(metric: Metric) -> list[Column]:
 
 
 COLUMNS: tuple[Column, ...] = (
-    _plain("device", "VARCHAR"),
-    _plain("run", "VARCHAR"),
-    _plain("started_utc", "VARCHAR"),
-    _plain("commit", "VARCHAR"),
-    _plain("id", "VARCHAR"),
-    _plain("workload", "VARCHAR"),
-    _plain("workload_version", "BIGINT"),
-    _plain("backend", "VARCHAR"),
-    _plain("scenario", "VARCHAR"),
-    _plain("rate_per_s", "DOUBLE"),
+    _at("device", "VARCHAR"),
+    _at("run", "VARCHAR"),
+    _at("started_utc", "VARCHAR"),
+    _at("commit", "VARCHAR"),
+    _at("id", "VARCHAR"),
+    _at("workload", "VARCHAR"),
+    _at("workload_version", "BIGINT"),
+    _at("backend", "VARCHAR"),
+    _at("scenario", "VARCHAR"),
+    _at("rate_per_s", "DOUBLE"),
     Column("prompt_tokens", "BIGINT", lambda row: group_of(row).prompt_tokens),
     Column("new_tokens", "BIGINT", lambda row: group_of(row).new_tokens),
     Column("request", "VARCHAR", lambda row: group_of(row).request),
     Column("samples_per_query", "BIGINT", lambda row: group_of(row).samples_per_query),
-    _plain("bound_p99_ns", "BIGINT"),
-    _plain("status", "VARCHAR"),
-    _plain("ranked", "BOOLEAN"),
-    _plain("pareto", "BOOLEAN"),
-    _plain("front", "VARCHAR"),
-    _plain("front_probability", "DOUBLE"),
+    _at("bound_p99_ns", "BIGINT"),
+    _at("status", "VARCHAR"),
+    _at("ranked", "BOOLEAN"),
+    _at("pareto", "BOOLEAN"),
+    _at("front", "VARCHAR"),
+    _at("front_probability", "DOUBLE"),
     Column("reasons", "VARCHAR[]", lambda row: [reason.code for reason in row.reasons]),
-    Column("samples", "BIGINT", lambda row: row.latency_ns.samples),
-    Column("replicates", "BIGINT", lambda row: row.latency_ns.replicates),
+    _at("latency_ns.samples", "BIGINT", "samples"),
+    _at("latency_ns.replicates", "BIGINT", "replicates"),
     *(column for metric in METRICS.values() for column in _metric(metric)),
-    Column("rounds", "BIGINT[]", lambda row: row.rounds),
+    _at("rounds", "BIGINT[]"),
     *(column for name in SERIES for column in _paired(name)),
-    Column("latency.p50_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p50_of_replicates),
-    Column("latency.p90_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p90_of_replicates),
-    Column("latency.p99_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p99_of_replicates),
-    Column("throughput_of_replicates_per_s", "DOUBLE[]",
-           lambda row: row.throughput_of_replicates_per_s),
-    _plain("replicate_wall_s", "DOUBLE"),
-    Column("memory.peak_min_bytes", "BIGINT", lambda row: row.memory.peak_min_bytes),
-    _of("quality", "metric", "VARCHAR"),
-    _of("quality", "better", "VARCHAR"),
-    _of("quality", "kind", "VARCHAR"),
-    _of("quality", "floor", "DOUBLE"),
-    _of("quality", "passed", "BOOLEAN"),
-    _of("quality", "items", "BIGINT"),
-    _of("energy", "status", "VARCHAR"),
-    _of("energy", "reason", "VARCHAR"),
-    _of("energy", "kind", "VARCHAR"),
-    _of("energy", "scope", "VARCHAR"),
-    _of("energy", "source", "VARCHAR"),
-    _of("energy", "total_rail", "VARCHAR"),
+    _at("latency_ns.p50_of_replicates", "BIGINT[]", "latency.p50_of_replicates_ns"),
+    _at("latency_ns.p90_of_replicates", "BIGINT[]", "latency.p90_of_replicates_ns"),
+    _at("latency_ns.p99_of_replicates", "BIGINT[]", "latency.p99_of_replicates_ns"),
+    _at("throughput_of_replicates_per_s", "DOUBLE[]"),
+    _at("replicate_wall_s", "DOUBLE"),
+    _at("memory.peak_min_bytes", "BIGINT"),
+    _at("quality.metric", "VARCHAR"),
+    _at("quality.better", "VARCHAR"),
+    _at("quality.kind", "VARCHAR"),
+    _at("quality.floor", "DOUBLE"),
+    _at("quality.passed", "BOOLEAN"),
+    _at("quality.items", "BIGINT"),
+    _at("energy.status", "VARCHAR"),
+    _at("energy.reason", "VARCHAR"),
+    _at("energy.kind", "VARCHAR"),
+    _at("energy.scope", "VARCHAR"),
+    _at("energy.source", "VARCHAR"),
+    _at("energy.total_rail", "VARCHAR"),
     Column("energy.spread_j", "DOUBLE", lambda row: spread_j(row.energy)),
-    _of("effective", "precision", "VARCHAR"),
-    _of("effective", "device", "VARCHAR"),
-    _of("effective", "threads", "BIGINT"),
-    _of("effective", "runtime", "VARCHAR"),
-    _of("model", "sha256", "VARCHAR"),
-    Column("model.flops", "BIGINT", lambda row: _work(row, "flops")),
-    Column("model.moved_bytes", "BIGINT", lambda row: _work(row, "moved_bytes")),
-    _of("imported", "tool", "VARCHAR"),
-    _of("imported", "reported", "JSON"),
-    _plain("inputs_sha256", "VARCHAR"),
-    _plain("variant", "JSON"),
-    _plain("unknown", "JSON"),
-)  # fmt: skip
+    _at("effective.precision", "VARCHAR"),
+    _at("effective.device", "VARCHAR"),
+    _at("effective.threads", "BIGINT"),
+    _at("effective.runtime", "VARCHAR"),
+    _at("model.sha256", "VARCHAR"),
+    _at("model.work.flops", "BIGINT", "model.flops"),
+    _at("model.work.moved_bytes", "BIGINT", "model.moved_bytes"),
+    _at("imported.tool", "VARCHAR"),
+    _at("imported.reported", "JSON"),
+    _at("inputs_sha256", "VARCHAR"),
+    _at("variant", "JSON"),
+    _at("unknown", "JSON"),
+)

@@ -5,17 +5,17 @@ Without a terminal, or with NO_COLOR, there are no escape sequences.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.render import deploy_line, table_wording
 from edgebench.render.console import BAD, DEPLOY, DOUBTFUL, GOOD, QUIET, TITLE, WARN, WORSE, paint
+from edgebench.render.folded_rows import folded_lines, is_folded
 from edgebench.render.table_cells import NumberColumn, number_columns
 from edgebench.render.text_grid import Column, GridRow, grid
-from edgebench.render.wrapping import Line, cut, wrapped
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
 
 _LEGEND = (
@@ -82,17 +82,15 @@ def _title(front: Front, rows: Sequence[Row], verbose: bool) -> str:
 def _grid(rows: Sequence[Row], names: Sequence[str], width: int, verbose: bool) -> Iterator[Line]:
     numbers = number_columns(rows)
     columns = [Column(each.name, dispensable=each.dispensable) for each in numbers]
-    unable: dict[str, dict[str, Row]] = defaultdict(dict)  # backend -> its unsupported rows by name
-    lines = []
-    for row, name in zip(rows, names, strict=True):
-        if row.status == "unsupported" and not verbose:
-            unable[row.backend][name] = row
-        else:
-            lines.append(_line(row, name, numbers, verbose))
+    lines = [
+        _line(row, name, numbers, verbose)
+        for row, name in zip(rows, names, strict=True)
+        if not is_folded(row, verbose)
+    ]
     if lines:
         yield from grid([Column("  variant", right=False), *columns], lines, width)
-    for backend, some in unable.items():
-        yield cut(f"x {_unable(backend, some)}", width), BAD
+    if not verbose:
+        yield from folded_lines(rows, names, width)
 
 
 def _line(row: Row, name: str, numbers: Sequence[NumberColumn], verbose: bool) -> GridRow:
@@ -105,18 +103,6 @@ def _line(row: Row, name: str, numbers: Sequence[NumberColumn], verbose: bool) -
     remarks += [(line, WARN) for line in table_wording.remarks(row)]
     style = GOOD if row.pareto else None if row.ranked else QUIET
     return GridRow(label, [each.cell(row) for each in numbers], style, below=remarks)
-
-
-def _unable(backend: str, rows: Mapping[str, Row]) -> str:
-    """Returns what a backend cannot do, in a line: which variant or how many, and why, or what would mend it."""
-    what = next(iter(rows)) if len(rows) == 1 else f"{backend}: {len(rows)} variants"
-    reasons = [reason for row in rows.values() for reason in row.reasons[:1]]
-    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
-    fixes = dict.fromkeys(reason.fix for reason in reasons)
-    messages = dict.fromkeys(reason.message for reason in reasons)
-    why = next(iter(messages)) if len(messages) == 1 else ""
-    why = f"fix: {next(iter(fixes))}" if len(fixes) == 1 and all(fixes) else why
-    return plain(": ".join(filter(None, [f"{what} unsupported [{codes}]", why])))
 
 
 def _details(
