@@ -134,7 +134,8 @@ def report(result: Frontier) -> FrontierReport:
     for competition in result.competitions:
         for group, places in enumerate(members_of(competition)):
             groups.append(group_of(result, competition, group, places, base + group < _MINUTES))
-        rows += list(_rows(result, competition, base))
+        for group, places in enumerate(members_of(competition)):
+            rows += front_rows(result, competition, group, places, places, base)
         base += len(competition.groups.names)
     rows.sort(key=lambda row: row.row)
     return FrontierReport(
@@ -152,11 +153,6 @@ def members_of(competition: Competition) -> list[Indices]:
     order = np.argsort(competition.groups.codes, kind="stable")
     ends = np.cumsum(np.bincount(competition.groups.codes))
     return np.split(order, ends[:-1])
-
-
-def _rows(result: Frontier, competition: Competition, base: int) -> Iterator[FrontRow]:
-    for group, places in enumerate(members_of(competition)):
-        yield from front_rows(result, competition, group, places, places, base)
 
 
 def front_rows(

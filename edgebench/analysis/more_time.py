@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +29,8 @@ class MoreTime(Part, frozen=True, kw_only=True):
     #: What that takes; above 60 where a minute is not enough for one each.
     seconds: float | None = None
     half_width: float | None = None  # of the intervals afterwards, relative to now (the median row)
-    would_decide: tuple[
-        str, ...
-    ] = ()  # ids of undecided rows that this would decide, if the values stay
+    #: Ids of undecided rows that this would decide, if the values stay.
+    would_decide: list[str] = msgspec.field(default_factory=list)
     reason: str = ""  # why the rest is None
 
 

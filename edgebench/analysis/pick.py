@@ -127,7 +127,8 @@ def _picks(
     limits = [Objective(each.limit.metric, each.limit.metric.better) for each in checked]
     of = uncertain(frame, objective.metric)
     low, high = of.bounds(stats.CONFIDENCE)
-    leave_out(result, some, [objective, *_energies(limits)])
+    # Limits on energy leave out rows without a measured one, like an objective.
+    leave_out(result, some, [objective, *(each for each in limits if each.metric.of_energy)])
     competition = _Competition(
         frame=frame,
         objective=objective,
@@ -179,11 +180,6 @@ def _split(codes: Indices) -> list[Indices]:
         return []
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(np.bincount(codes))[:-1])
-
-
-def _energies(objectives: Sequence[Objective]) -> list[Objective]:
-    """Limits on energy leave out rows without a measured one, like an objective."""
-    return [o for o in objectives if o.metric.of_energy]
 
 
 def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:

@@ -60,10 +60,11 @@ def with_decisions(
     for index in np.flatnonzero(result.left_out >= OBJECTIVE).tolist():
         placed[index] = _undecided(rows[index], result, index)
     choices = {
-        _group(choice): choice
+        Group(*(getattr(choice, column) for column in GROUP_COLUMNS)): choice
         for choice in pick(frame, [], confidence=confidence, prefer=prefer).picks
     }
-    fronts = [front_of.get(group) or _no_front(group) for group in members]
+    none = {"objectives": [], "left_out": [], "rows": []}
+    fronts = [front_of.get(group) or Front(**group._asdict(), **none) for group in members]
     picks = [_pick(placed, group, some, choices[group], states) for group, some in members.items()]
     return placed, fronts, picks
 
@@ -72,10 +73,6 @@ def _groups_of(competition: Competition) -> Iterator[tuple[Group, Any]]:
     """Each group of a competition, and the places of its rows there."""
     for names, places in zip(competition.groups.names, members_of(competition), strict=True):
         yield Group(*(names[column] for column in GROUP_COLUMNS)), places
-
-
-def _group(choice: Choice) -> Group:
-    return Group(*(getattr(choice, column) for column in GROUP_COLUMNS))
 
 
 def _front(result: Frontier, competition: Competition, group: Group, places: Any) -> Front:
@@ -118,10 +115,6 @@ def _undecided(row: Row, result: Frontier, index: int) -> Row:
     metric = result.objective_of[int(result.left_out[index]) - OBJECTIVE].metric
     why = unknown_words.not_in_ranking(metric=metric.name)
     return msgspec.structs.replace(row, unknown=row.unknown | dict.fromkeys(_PLACE, why))
-
-
-def _no_front(group: Group) -> Front:
-    return Front(**group._asdict(), objectives=[], left_out=[], rows=[])
 
 
 def _pick(
@@ -171,9 +164,7 @@ def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> st
         names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
         for name in names:
             if name in levels and levels[name].level in ("warn", "invalid"):
-                return note_words.before_the_run(state=_check_words(levels[name]))
+                return note_words.before_the_run(
+                    what=name.replace("_", " "), evidence=levels[name].evidence
+                )
     return ""
-
-
-def _check_words(check: StateCheck) -> str:
-    return f"{check.name.replace('_', ' ')}, {check.evidence}"

@@ -54,10 +54,6 @@ def parse_limit(text: str) -> Limit:
     return dataclasses.replace(limit, text=text.strip())
 
 
-def _holds(limit: Limit, value: float) -> bool:
-    return bool(OPERATORS[limit.op](value, limit.value))
-
-
 class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
     """Holds what a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
@@ -179,7 +175,7 @@ def _limited(row: Row, limit: Limit) -> GateRow:
     value = limit.metric.value(row)
     estimated = limit.metric.of_energy and row.energy.kind == "modelled"
     known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
-    held = {_holds(limit, amount) for amount in known}
+    held = {bool(OPERATORS[limit.op](amount, limit.value)) for amount in known}
     verdict: Verdict = "inconclusive"
     untold = note_words.ENERGY_MODELLED if estimated else verdict_words.INTERVAL_CROSSES
     if value is None:
@@ -203,13 +199,9 @@ def _limited(row: Row, limit: Limit) -> GateRow:
 
 
 def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:
-    rows = [
-        _amount(before, after, MEMORY, tolerances.memory),
-        _amount(before, after, SIZE, tolerances.size),
-        _amount(before, after, ENERGY, None),
-        _amount(before, after, "latency.p50", None),
-        _quality(before, after, tolerances.quality),
-    ]
+    judged = {MEMORY: tolerances.memory, SIZE: tolerances.size, ENERGY: None, "latency.p50": None}
+    rows = [_amount(before, after, name, tolerance) for name, tolerance in judged.items()]
+    rows.append(_quality(before, after, tolerances.quality))
     return [row for row in rows if row is not None]
 
 
@@ -263,12 +255,8 @@ def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit
 
 def _lost(row: Row, name: str) -> GateRow:
     """Returns an inconclusive result, never a pass: the value was known in the baseline and is unknown now."""
-    return GateRow(
-        cell=row.id,
-        metric=name,
-        verdict="inconclusive",
-        reason=verdict_words.NO_LONGER_KNOWN,
-    )
+    why = verdict_words.NO_LONGER_KNOWN
+    return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=why)
 
 
 def _note(row: Row, verdict: Verdict, why: str) -> GateRow:

@@ -11,11 +11,10 @@ from edgebench.ab_test.ab_report_types import Tolerances
 from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.ab_test.verdict import Tolerance
-from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import choose, load_workloads
 from edgebench.errors import UsageError
 from edgebench.gate.absolute_limits import CellRequirement
-from edgebench.gate.policy import Allowance, CellPolicy, MetricName, Policy, share_of
+from edgebench.gate.policy import Allowance, MetricName, Policy, share_of
 from edgebench.planning.cells import known_axes
 
 
@@ -52,11 +51,11 @@ def requests_of(
         msgspec.structs.replace(
             common,
             workloads=choose(known, [cell.workload], None),
-            sets=_sets(cell),
-            tolerances=_tolerances_of_cell(policy, cell),
+            sets=cell.sets,
+            tolerances=cell.tolerances,
             quality=cell.quality,
         )
-        for cell in policy.cells
+        for cell in demands_of(policy)
     ]
 
 
@@ -65,20 +64,15 @@ def demands_of(policy: Policy) -> list[CellRequirement]:
     return [
         CellRequirement(
             workload=cell.workload,
-            sets=_sets(cell),
-            tolerances=_tolerances_of_cell(policy, cell),
+            sets={
+                axis: value if isinstance(value, list) else [value]
+                for axis, value in cell.set.items()
+            },
+            tolerances=tolerances_of(policy.tolerances, cell.tolerances),
             quality=cell.quality,
         )
         for cell in policy.cells
     ]
-
-
-def _tolerances_of_cell(policy: Policy, cell: CellPolicy) -> Tolerances:
-    return tolerances_of(policy.tolerances, cell.tolerances)
-
-
-def _sets(cell: CellPolicy) -> dict[str, list[Scalar]]:
-    return {a: value if isinstance(value, list) else [value] for a, value in cell.set.items()}
 
 
 def _listed(text: str | list[str] | None) -> list[str]:

@@ -52,16 +52,6 @@ def _reasons(report: GateReport) -> dict[tuple[str, str], list[str]]:
 
 
 def _row(row: GateRow) -> str:
-    mde = "-" if row.mde is None or row.metric == "quality" else f"{row.mde:.1%}"
-    cells = [
-        escape(row.cell),
-        row.metric,
-        words.value(row.base, row),
-        words.value(row.head, row),
-        words.change(row.change, row.metric),
-        words.interval(row),
-        mde,
-        str(row.pairs),
-        f"{_SIGN[row.verdict]} {words.verdict(row)}",
-    ]
+    verdict = f"{_SIGN[row.verdict]} {words.verdict(row)}"
+    cells = [escape(row.cell), row.metric, *words.cells(row), str(row.pairs), verdict]
     return f"| {' | '.join(cells)} |"

@@ -56,14 +56,7 @@ def _rows(rows: Iterator[GateRow]) -> Iterator[GridRow]:
         said = row.reason or said
         yield GridRow(
             f"  {row.metric.replace('energy.j_per_inference', 'energy')}",
-            [
-                words.value(row.base, row),
-                words.value(row.head, row),
-                words.change(row.change, row.metric),
-                words.interval(row),
-                "-" if row.mde is None or row.metric == "quality" else f"{row.mde:.1%}",
-                words.verdict(row),
-            ],
+            [*words.cells(row), words.verdict(row)],
             _STYLES[row.verdict] if row.judged else QUIET,
             below=[(plain(news), QUIET)] if news else [],
         )

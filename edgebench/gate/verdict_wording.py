@@ -48,6 +48,17 @@ def verdict(row: GateRow) -> str:
     return row.verdict.upper() if row.judged else f"({row.verdict})"
 
 
+def cells(row: GateRow) -> list[str]:
+    """The cells of a row that its table has in every form: base, head, change, interval, and what it could show."""
+    return [
+        value(row.base, row),
+        value(row.head, row),
+        change(row.change, row.metric),
+        interval(row),
+        "-" if row.mde is None or row.metric == QUALITY else f"{row.mde:.1%}",
+    ]
+
+
 def sides(report: GateReport) -> list[str]:
     """Makes one line per side: what was requested, and what ran. Stored results have none."""
     lines: list[str] = []

@@ -21,7 +21,7 @@ import msgspec
 
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Calibration, Ceiling, What
-from edgebench.record import Work, runs_of_query
+from edgebench.record import Layer, Work, runs_of_query
 from edgebench.words import note_words, unknown_words
 
 ROOFLINE_SCHEMA: Final = "edgebench.roofline/1"
@@ -166,7 +166,7 @@ def _under_roof(point: Point, row: Row, work: Work, calibration: Calibration) ->
         return _unknown(point, "roof_per_s", why)
     if work.flops == 0 or work.moved_bytes == 0 or point.time_ns is None:
         return _unknown(point, "roof_per_s", unknown_words.NO_WORK)
-    layers = [_layer(layer.op, layer.flops, layer.moved_bytes, peak, band) for layer in work.layers]
+    layers = [_line_of(layer, peak, band) for layer in work.layers]
     waterline = sum(layer.waterline_ns for layer in layers)
     in_memory = sum(layer.waterline_ns for layer in layers if layer.bound == "memory")
     by_memory = work.flops / work.moved_bytes * band.per_s
@@ -203,12 +203,12 @@ def _threads(row: Row) -> int | None:
     return threads if isinstance(threads, int) and threads > 0 else None
 
 
-def _layer(op: str, flops: int, moved: int, peak: Ceiling, band: Ceiling) -> LayerLine:
-    compute, memory = flops * 1e9 / peak.per_s, moved * 1e9 / band.per_s
+def _line_of(layer: Layer, peak: Ceiling, band: Ceiling) -> LayerLine:
+    compute, memory = layer.flops * 1e9 / peak.per_s, layer.moved_bytes * 1e9 / band.per_s
     return LayerLine(
-        op=op,
-        flops=flops,
-        moved_bytes=moved,
+        op=layer.op,
+        flops=layer.flops,
+        moved_bytes=layer.moved_bytes,
         waterline_ns=max(compute, memory),
         bound="compute" if compute >= memory else "memory",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import TextIO
 
@@ -93,18 +93,21 @@ def _block(
 
 
 def _cells(point: Point) -> tuple[str, ...]:
-    def number(value: float | None, form: str = "{:.2g}") -> str:
-        return "-" if value is None else form.format(value)
+    def told(value: float | None, form: Callable[[float], str]) -> str:
+        return "-" if value is None else form(value)
+
+    def si(value: float) -> str:
+        return format_si(value, "").strip()
 
     return (
-        "-" if point.flops is None else format_si(point.flops, "").strip(),
-        "-" if point.moved_bytes is None else format_si(point.moved_bytes, "").strip(),
-        number(point.intensity, "{:.1f}"),
-        "-" if point.achieved_per_s is None else format_si(point.achieved_per_s, "").strip(),
-        number(point.efficiency, "{:.0%}"),
-        "-" if point.time_ns is None else format_ns(point.time_ns),
-        "-" if point.waterline_ns is None else format_ns(point.waterline_ns),
-        number(point.gap, "{:.2f}x"),
+        told(point.flops, si),
+        told(point.moved_bytes, si),
+        told(point.intensity, "{:.1f}".format),
+        told(point.achieved_per_s, si),
+        told(point.efficiency, "{:.0%}".format),
+        told(point.time_ns, format_ns),
+        told(point.waterline_ns, format_ns),
+        told(point.gap, "{:.2f}x".format),
     )
 
 

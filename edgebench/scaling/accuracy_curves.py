@@ -141,7 +141,9 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
     unknown = {"prefill": why_prefill, "decode": why_decode}
     width = len(part.problems[0].attempts[0].samples)
     samples = width * min(len(problem.attempts) for problem in part.problems)
-    watts = _watts(cell.row)
+    # The mean power of the timed requests, whatever their width: a model's joules are no basis.
+    energy = cell.row.energy
+    watts = None if energy.kind == "modelled" else energy.average_w
     if watts is None:
         unknown["estimated_j_per_correct"] = (
             cell.row.energy.reason or unknown_words.NO_METERED_ENERGY
@@ -174,12 +176,6 @@ def _why(row: Row) -> str:
     return "; ".join(reason.message for reason in row.reasons) or unknown_words.not_ok(
         status=row.status
     )
-
-
-def _watts(row: Row) -> float | None:
-    """Mean power of the timed requests, whatever their width; None where no meter measured it: a
-    model's joules are no basis."""
-    return None if row.energy.kind == "modelled" else row.energy.average_w
 
 
 def _budgets(largest: int) -> list[int]:

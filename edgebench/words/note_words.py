@@ -57,7 +57,7 @@ DIFFERS = {
 }
 
 # What has a name in small letters takes data, by the names in its braces.
-before_the_run = "before the run, {state}".format
+before_the_run = "before the run, {what}, {evidence}".format
 lower_is_better = "{metric} is an error: lower is better, and quality:max takes the lowest".format
 lowest_is_best = "{metric} is an error: the lowest is the best".format
 share_of_an_error = "{metric} is an error: {limit} holds up to fp32 / {share:g}".format

@@ -21,8 +21,12 @@ class Words(NamedTuple):
     fix: str = ""
 
 
+_MORE_BUDGET = "raise --budget by {needed_s:.3g} s for each such row, or leave --budget out"
+_NEAR_TIE = "several tokens at once may round otherwise and tip a near tie: try another precision"
+_LESS_OF_IT = "leave it out, or ask for less of it"
 _MORE_SAMPLES = "raise --slice or --replicates"
 _INSIDE = "compute in the process that is measured"
+_IN_RUN = "do the work in `run`; `prepare` and `outputs_of` may only make and take arrays"
 _OWN_CLOCK = "a backend or a library that it loads replaces the functions of `time`: it must not"
 _UNTRUSTED = "its latencies cannot be trusted"
 
@@ -147,12 +151,12 @@ REASONS: dict[str, Words] = {
     ),
     "companion_failed.died": Words(
         "the companion {companion} ended while the model was measured: {why}",
-        "leave it out, or ask for less of it",
+        _LESS_OF_IT,
     ),
     "companion_does_not_fit": Words(
         "the companion {companion} does not fit in memory: it needs {needs_bytes:bytes} ({needs}), "
         "{left_bytes:bytes} are available",
-        "leave it out, or ask for less of it",
+        _LESS_OF_IT,
     ),
     "companion_does_not_fit.beside": Words(
         "the model does not fit in memory beside {companions}: it needs {needs_bytes:bytes} (measured), "
@@ -208,11 +212,11 @@ REASONS: dict[str, Words] = {
     ),
     "quality_cut": Words(
         "quality over {items} of {of} items: the budget ended the pass, which takes about {needed_s:.3g} s in all",
-        "raise --budget by {needed_s:.3g} s for each such row, or leave --budget out",
+        _MORE_BUDGET,
     ),
     "quality_cut.none": Words(
         "no quality: the budget ended the pass, which takes about {needed_s:.3g} s in all",
-        "raise --budget by {needed_s:.3g} s for each such row, or leave --budget out",
+        _MORE_BUDGET,
     ),
     "scaling_cut": Words(
         "test-time scaling over {done} of {asked} problems: the budget ended it",
@@ -220,11 +224,11 @@ REASONS: dict[str, Words] = {
     ),
     "reuse_differs": Words(
         "with turns that are kept the answer is another one from token {token} on{apart:tie}",
-        "several tokens at once may round otherwise and tip a near tie: try another precision",
+        _NEAR_TIE,
     ),
     "speculation_differs": Words(
         "with speculation the answer is another one from token {token} on{apart:tie}",
-        "several tokens at once may round otherwise and tip a near tie: try another precision",
+        _NEAR_TIE,
     ),
     "output_mismatch.random": Words(
         "the same inputs gave other outputs in one process, by {error:.2g} (limit {limit:.2g}, {basis}): the model is "
@@ -301,16 +305,16 @@ REASONS: dict[str, Words] = {
     "moved_work.handling": Words(
         "the measured call does not do all the work of a query: {query_ns:us} measured, and {prepare_ns:us} to prepare "
         "an input and {read_ns:us} to read the answer, where copying both takes {copy_ns:us}",
-        "do the work in `run`; `prepare` and `outputs_of` may only make and take arrays",
+        _IN_RUN,
     ),
     "moved_work.elsewhere": Words(
         "the measured call does not do all the work of a query: {query_ns:us} measured, {elsewhere_ns:us} at least "
         "wherever else it is called",
-        "do the work in `run`; `prepare` and `outputs_of` may only make and take arrays",
+        _IN_RUN,
     ),
     "moved_work.pipeline": Words(
         "the measured call does not do all the work of a query: {query_ns:us} measured, {pipeline_ns:us} in the pipeline",
-        "do the work in `run`; `prepare` and `outputs_of` may only make and take arrays",
+        _IN_RUN,
     ),
     "clock_disagrees": Words(
         "the window lasted {window_ns:s} by the clock that measured it and {other_ns:s} by another clock of the same "

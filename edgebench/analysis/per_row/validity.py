@@ -35,7 +35,7 @@ def judge(row: Row, record: Record) -> Row:
     if row.status != "ok":
         return row
     row = _with_proven_precision(row, record)
-    false = [*_caching(row), *plausibility.impossible(row, record)]
+    false = [*([CACHING] if row.caching else []), *plausibility.impossible(row, record)]
     struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row) + missed_limits(row, record.device.declared)
     codes = {each.code for each in row.reasons}
@@ -55,10 +55,6 @@ def _with_proven_precision(row: Row, record: Record) -> Row:
     effective = msgspec.structs.replace(row.effective, precision=None)
     unknown = {**row.unknown, "effective.precision": why}
     return msgspec.structs.replace(row, effective=effective, unknown=unknown)
-
-
-def _caching(row: Row) -> list[Reason]:
-    return [CACHING] if row.caching else []
 
 
 def _not_deployable(row: Row) -> list[Reason]:
@@ -85,15 +81,8 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         reasons.append(below)
     if floor is not None and quality.better == "lower" and not value <= floor:
         basis = record.quality.basis if record.quality else ""
-        reasons.append(
-            reason(
-                "quality_above_ceiling",
-                metric=quality.metric,
-                value=value,
-                ceiling=floor,
-                basis=basis,
-            )
-        )
+        above = {"metric": quality.metric, "value": value, "ceiling": floor, "basis": basis}
+        reasons.append(reason("quality_above_ceiling", **above))
     missed = [limit for limit in quality.also if not limit.passed]
     if missed:
         limits = ", ".join(map(unknown_words.value_and_limit, missed))
