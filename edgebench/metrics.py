@@ -5,7 +5,7 @@ Every command that takes or prints a metric asks here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -48,12 +48,7 @@ class Metric:
 
     def why_unknown(self, row: Row) -> str:
         """The reason of the field, or of the part it stands in."""
-        path = self.path
-        while path:
-            if path in row.unknown:
-                return row.unknown[path]
-            path = path.rpartition(".")[0]
-        return "unknown"
+        return reason_at(row.unknown, self.path)
 
     def low(self, row: Row) -> float | None:
         """Lower end of the interval, or None where there is none."""
@@ -69,6 +64,15 @@ _ENERGY = ("J", "W", "J_s", "per_J")
 
 
 _getter = lru_cache(maxsize=None)(attrgetter)
+
+
+def reason_at(unknown: Mapping[str, str], path: str) -> str:
+    """The reason of a dotted path of fields, or of the part that it stands in."""
+    while path:
+        if path in unknown:
+            return unknown[path]
+        path = path.rpartition(".")[0]
+    return "unknown"
 
 
 def value_at(row: Row, path: str) -> Any:

@@ -71,6 +71,7 @@ _SI = (
     *((1e-9, "n"), (1e-6, "u"), (1e-3, "m"), (1.0, "")),
     *((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
 )
+_BINARY = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
 
 
 def format_ns(ns: float) -> str:
@@ -111,13 +112,9 @@ def _three_digits(
 
 def format_bytes(size: float) -> str:
     """Bytes with a binary unit: "512 B", "5.3 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 999.5 or unit == "GiB":
-            return (
-                f"{size:.0f} {unit}" if unit == "B" or abs(size) >= 99.95 else f"{size:.1f} {unit}"
-            )
-        size /= 1024
-    raise AssertionError("unreachable")
+    factor, unit = next((step for step in _BINARY if abs(size / step[0]) < 999.5), _BINARY[-1])
+    scaled = size / factor
+    return f"{scaled:.{0 if unit == 'B' or abs(scaled) >= 99.95 else 1}f} {unit}"
 
 
 def format_probability(probability: float) -> str:

@@ -221,16 +221,13 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "request": request_of,
     "samples_per_query": query_samples,
 }
-_REPLICATES: dict[str, Callable[[Row], int]] = {
-    "latency.p50": lambda row: len(row.latency_ns.p50_of_replicates),
-    "latency.p90": lambda row: len(row.latency_ns.p90_of_replicates),
-    "latency.p99": lambda row: len(row.latency_ns.p99_of_replicates),
-    "throughput": lambda row: len(row.throughput_of_replicates_per_s),
+#: Metric -> the values of its replicates.
+_SERIES_AT = {
+    "latency.p50": "latency_ns.p50_of_replicates",
+    "latency.p90": "latency_ns.p90_of_replicates",
+    "latency.p99": "latency_ns.p99_of_replicates",
+    "throughput": "throughput_of_replicates_per_s",
 }
-
-
-def _replicates(row: Row) -> int:
-    return row.latency_ns.replicates
 
 
 class RowFrame(Frame):
@@ -259,8 +256,10 @@ class RowFrame(Frame):
         return metric.why_unknown(self.rows[index])
 
     def replicates(self, metric: Metric) -> Numbers:
-        count = _REPLICATES.get(metric.name, _replicates)
-        return np.array([count(row) for row in self.rows], dtype=np.float64)
+        if metric.name not in _SERIES_AT:
+            return self.numbers("replicates")
+        series = values_at(self.rows, _SERIES_AT[metric.name])
+        return np.array(list(map(len, series)), dtype=np.float64)
 
     def messages(self, index: int) -> list[str]:
         return [f"{reason.message} [{reason.code}]" for reason in self.rows[index].reasons]

@@ -259,10 +259,9 @@ def _count(
         dominated = np.ones((len(own), count), dtype=bool)
         somewhere = np.repeat(better, count, axis=1)
         for objective in moving:
-            # Half the bytes: what is compared were random numbers before.
-            with np.errstate(
-                over="ignore"
-            ):  # two replicates have draws beyond all of these numbers
+            # Half the bytes: what is compared were random numbers before. Two replicates have draws beyond all
+            # of these numbers.
+            with np.errstate(over="ignore"):
                 drawn = objective.draws(rows, keys, start, count, seed).astype(np.float32)
             mine, theirs = drawn[own], drawn[other]
             dominated &= theirs <= mine

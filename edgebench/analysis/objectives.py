@@ -216,9 +216,8 @@ def _speeds(frame: Frame, groups: Codes, columns: Sequence[str]) -> Indices:
     count = len(groups.names)
     tool = frame.codes("imported.tool")
     own_codes = [code for code, name in enumerate(tool.names) if name is None]
-    counted = (
-        SPEEDS if len(own_codes) < len(tool.names) else ()
-    )  # matters for other tools' rows alone
+    # What rows tell matters for other tools' rows alone.
+    counted = SPEEDS if len(own_codes) < len(tool.names) else ()
     told = [
         np.bincount(
             groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from edgebench.analysis import ties
 from edgebench.analysis.defaults import SURE
 from edgebench.analysis.fp32_baseline import with_baselines
@@ -15,7 +17,6 @@ from edgebench.analysis.round_blocks import with_blocks
 from edgebench.analysis.table_decisions import with_decisions
 from edgebench.analysis.table_types import Device, Row, Run, Table
 from edgebench.energy.cell_energy import notes as energy_notes
-from edgebench.files.json_lines import encoded
 from edgebench.record import Record
 from edgebench.words import note_words
 
@@ -73,21 +74,11 @@ def placed(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
             yield place, record
 
 
-def encode_table(table: Table) -> bytes:
-    """The JSON form, newline included."""
-    return encoded(table)
-
-
 def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, None]) -> None:
     device = record.device
     known = devices.get(device.name)
     if known is None:
-        devices[device.name] = Device(
-            name=device.name,
-            facts=device.facts,
-            unknown=device.unknown,
-            declared=device.declared,
-        )
+        devices[device.name] = msgspec.convert(device, Device, from_attributes=True)
     elif known.facts != device.facts:
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))

@@ -17,7 +17,7 @@ from edgebench.errors import StoreError
 from edgebench.export.columns import COLUMNS
 from edgebench.export.duckdb_tables import connect, reading_parquet
 from edgebench.files.number_bounds import MAX_NUMBER, Value
-from edgebench.metrics import Metric
+from edgebench.metrics import Metric, reason_at
 from edgebench.record import Status
 from edgebench.words import note_words, unknown_words
 
@@ -126,12 +126,7 @@ class ParquetFrame(Frame):
         if not self.has(metric.column()):
             return unknown_words.no_column(column=metric.column())
         unknown = self._decoded("unknown", self.text("unknown", index) or "{}", dict[str, str])
-        path = metric.path
-        while path:
-            if path in unknown:
-                return str(unknown[path])
-            path = path.rpartition(".")[0]
-        return "unknown"
+        return reason_at(unknown, metric.path)
 
     def replicates(self, metric: Metric) -> Numbers:
         column = _REPLICATES.get(metric.name, "")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from edgebench.analysis.table import encode_table
 from edgebench.analysis.table_types import Table
+from edgebench.files.json_lines import encoded
 from edgebench.render.deploy_line import with_words
 from edgebench.text.plain_text import plain_json
 
 
 def render(table: Table, out: TextIO) -> None:
     """Writes one line of JSON."""
-    out.write(plain_json(encode_table(with_words(table)).decode()))
+    out.write(plain_json(encoded(with_words(table)).decode()))

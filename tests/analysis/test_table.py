@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench import stats
-from edgebench.analysis.table import build_table, encode_table
+from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row, Table
 from edgebench.backend import Scalar
+from edgebench.files.json_lines import encoded
 from edgebench.record import (
     DeviceFacts,
     Energy,
@@ -354,7 +355,7 @@ def test_several_runs_and_changed_facts_are_said() -> None:
 
 def test_the_json_form_is_the_documented_interface() -> None:
     records = [record(), failed(INT8, "crashed", "died of SIGSEGV")]
-    form = json.loads(encode_table(build_table(records)))
+    form = json.loads(encoded(build_table(records)))
     assert form["schema"] == "edgebench.table/1"
     assert form["device"]["name"] == "desk"
     good, bad = form["rows"]
@@ -370,7 +371,7 @@ def test_the_json_form_is_the_documented_interface() -> None:
     assert bad["latency_ns"]["p50"] is None
     assert bad["memory_peak_bytes"] is None
     assert "SIGSEGV" in bad["unknown"]["latency_ns"]
-    assert msgspec.json.decode(encode_table(build_table(records)), type=Table).rows
+    assert msgspec.json.decode(encoded(build_table(records)), type=Table).rows
 
 
 _REPLICATE_CHANGES: dict[str, Any] = {

@@ -124,9 +124,8 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
     its class does."""
     if calibration is None or record.status != "ok":
         return record
-    from edgebench.analysis.per_row.row_from_record import (
-        row_of,  # numpy, which a run's parent does not need before
-    )
+    # It brings numpy, which a run's parent does not need before.
+    from edgebench.analysis.per_row.row_from_record import row_of
 
     fault = _too_fast(_claim_of(row_of(record), record, calibration))
     if fault is None:
@@ -169,14 +168,9 @@ def _too_fast(claim: Claim) -> Reason | None:
     least = least_ns(work, told, claim.machine, asked, claim.calibration)
     if least is None or query_ns >= least.ns:
         return None
-    return reason(
-        f"faster_than_the_machine.{least.who}",
-        query_ns=query_ns,
-        least_ns=least.ns,
-        cores=least.cores,
-        what=least.what,
-        amount=least.amount,
-    )
+    work_done = {"cores": least.cores, "what": least.what, "amount": least.amount}
+    key = f"faster_than_the_machine.{least.who}"
+    return reason(key, query_ns=query_ns, least_ns=least.ns, **work_done)
 
 
 def unproven_precision(row: Row, record: Record) -> str:
@@ -353,9 +347,8 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
     if counted.wall_ns < MIN_COUNTED_NS:
         return None
     if replicate.generate is not None and replicate.generate.draft_sha256:
-        told += (
-            told - 1
-        )  # a draft's session has helpers of its own, which spin while the other computes
+        # A draft's session has helpers of its own, which spin while the other computes.
+        told += told - 1
     if replicate.paced is not None:
         told *= replicate.paced.workers
     busy_threads = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
@@ -385,10 +378,8 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
 
 def _precision(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Reason]:
     asked = str(variant.get("precision", "as-is")).partition("-")[0]
-    if (
-        asked.startswith("mixed:") and effective.precision == "int8"
-    ):  # its map leaves only light operators in fp32
-        return
+    if asked.startswith("mixed:") and effective.precision == "int8":
+        return  # its map leaves only light operators in fp32
     mixed = effective.precision == "mixed" and asked != "fp32"
     if asked == "as" or effective.precision in (asked, None) or mixed or _by_option(variant):
         return

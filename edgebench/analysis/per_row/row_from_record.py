@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import median, median_low
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,9 +38,9 @@ from edgebench.analysis.table_types import (
 from edgebench.words import unknown_words
 
 Samples = NDArray[np.int64]
-#: Fewer samples than that have no such percentile apart from their maximum.
-_P90_PER_REPLICATE = 10
-_P99_PER_REPLICATE = 100
+#: The percentiles of a row, in per mille, the median first; fewer samples of a replicate than stand beside them
+#: have no such percentile apart from their maximum.
+_PERCENTILES = {"p50": (500, 1), "p90": (900, 10), "p99": (990, 100)}
 
 
 def row_of(record: rec.Record) -> Row:
@@ -84,7 +85,7 @@ def row_of(record: rec.Record) -> Row:
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
         memory=_memory(memories, good, record.status),
         model=record.model,
-        quality=_quality(record.quality),
+        quality=record.quality and msgspec.convert(record.quality, Quality, from_attributes=True),
         energy=record.energy,
         effective=record.effective,
         power_mode=record.power_mode,
@@ -128,26 +129,18 @@ def _latency(
         return Latency(samples=0, replicates=replicates), None
     pooled = np.concatenate(each)
     pooled.sort()
-    p50 = _percentile(pooled, 500, "p50", unknown)
-    p90 = _percentile(pooled, 900, "p90", unknown)
-    p99 = _percentile(pooled, 990, "p99", unknown)
-    p50_each = _of_replicates(each, 500, 1)
-    p90_each = _of_replicates(each, 900, _P90_PER_REPLICATE)
-    p99_each = _of_replicates(each, 990, _P99_PER_REPLICATE)
-    of_median = stats.log_interval(p50_each)
-    p50_low, p50_high = _bounds(p50, p50_each, of_median, "p50", unknown)
-    p90_low, p90_high = _bounds(p90, p90_each, stats.log_interval(p90_each), "p90", unknown)
-    p99_low, p99_high = _bounds(p99, p99_each, stats.log_interval(p99_each), "p99", unknown)
+    fields: dict[str, Any] = {
+        name: _percentile(pooled, permille, name, unknown)
+        for name, (permille, _) in _PERCENTILES.items()
+    }
+    intervals = []
+    for name, (permille, least) in _PERCENTILES.items():
+        values = _of_replicates(each, permille, least)
+        intervals.append(stats.log_interval(values))
+        ends = _bounds(fields[name], values, intervals[-1], name, unknown)
+        fields[f"{name}_low"], fields[f"{name}_high"] = ends
+        fields[f"{name}_of_replicates"] = values
     latency = Latency(
-        p50=p50,
-        p90=p90,
-        p99=p99,
-        p50_low=p50_low,
-        p50_high=p50_high,
-        p90_low=p90_low,
-        p90_high=p90_high,
-        p99_low=p99_low,
-        p99_high=p99_high,
         p90_early_stopping=stats.early_stopping_estimate(pooled, 900),
         p99_early_stopping=stats.early_stopping_estimate(pooled, 990),
         p999_early_stopping=_far_tail(pooled, unknown),
@@ -155,11 +148,9 @@ def _latency(
         maximum=int(pooled[-1]),
         samples=len(pooled),
         replicates=len(each),
-        p50_of_replicates=p50_each,
-        p90_of_replicates=p90_each,
-        p99_of_replicates=p99_each,
+        **fields,
     )
-    return latency, of_median
+    return latency, intervals[0]
 
 
 def _of_replicates(each: Sequence[Samples], permille: int, least: int) -> list[int]:
@@ -336,12 +327,6 @@ def _per_query(
         else:
             queries += replicate.queries or len(replicate.samples_ns)
     return counted / queries if queries else None
-
-
-def _quality(quality: rec.Quality | None) -> Quality | None:
-    if quality is None:
-        return None
-    return msgspec.convert(quality, Quality, from_attributes=True)
 
 
 def _pipeline(good: Sequence[rec.Replicate]) -> Pipeline | None:
