@@ -233,7 +233,6 @@ class RunStore:
 
     @property
     def rounds(self) -> int:
-        """How many rounds the run has begun."""
         kept = (replicate for record in self.done.values() for replicate in record.replicates)
         waiting = (entry.replicate for entries in self.pending.values() for entry in entries)
         known = (r.round for r in chain(kept, waiting) if r.round is not None)

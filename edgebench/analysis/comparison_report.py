@@ -31,8 +31,6 @@ class SideFacts(Part, frozen=True, kw_only=True):
 
 
 class Ratio(Part, frozen=True, kw_only=True):
-    """A side's value over that of the first side."""
-
     ratio: float
     low: float | None  # interval (Welch's t over replicates); None: one has no interval
     high: float | None

@@ -48,7 +48,6 @@ class Group(NamedTuple):
 
 
 def group_of(row: Row) -> Group:
-    """The group that the row competes in."""
     return Group(
         row.device,
         row.workload,

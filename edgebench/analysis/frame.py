@@ -231,8 +231,6 @@ _SERIES_AT = {
 
 
 class RowFrame(Frame):
-    """A frame over rows in memory."""
-
     def __init__(self, rows: Sequence[Row]) -> None:
         super().__init__()
         self.rows = rows
@@ -252,7 +250,6 @@ class RowFrame(Frame):
         )  # fmt: skip
 
     def reason(self, index: int, metric: Metric) -> str:
-        """Returns the reason of the field, or of the part that it belongs to."""
         return metric.why_unknown(self.rows[index])
 
     def replicates(self, metric: Metric) -> Numbers:

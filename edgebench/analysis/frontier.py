@@ -56,8 +56,6 @@ def all_by_value(competition: Competition, places: Indices) -> bool:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Fronts of all rows of a frame."""
-
     frame: Frame
     competitions: list[Competition]
     left_out: NDArray[np.int16]  # per row: COMPETES or why it does not

@@ -48,8 +48,6 @@ def value_of(value: float, low: float, high: float) -> Value:
 
 
 class Axis(Part, frozen=True, kw_only=True):
-    """An objective."""
-
     metric: str
     unit: str
     better: Literal["lower", "higher"]
@@ -62,8 +60,6 @@ def axis_of(objective: Objective, better: Better | None) -> Axis:
 
 
 class FrontRow(Part, frozen=True, kw_only=True):
-    """A row that competes."""
-
     id: str
     device: str
     run: str
@@ -80,8 +76,6 @@ class FrontRow(Part, frozen=True, kw_only=True):
 
 
 class NotRanked(Part, frozen=True, kw_only=True):
-    """A row that does not compete, and why."""
-
     id: str
     device: str
     run: str
@@ -102,8 +96,6 @@ class Volume(Part, frozen=True, kw_only=True):
 
 
 class Group(Competitors, frozen=True, kw_only=True):
-    """Rows that compete with each other."""
-
     objectives: list[Axis]
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
@@ -280,12 +272,10 @@ def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
 
 
 def left_out(result: Frontier) -> list[NotRanked]:
-    """Every row that does not compete."""
     return [not_ranked(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]
 
 
 def not_ranked(result: Frontier, row: int) -> NotRanked:
-    """Why that row does not compete."""
     frame, code = result.frame, int(result.left_out[row])
     identity = frame.identity(row)
     if code == UNRANKED:

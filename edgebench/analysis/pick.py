@@ -175,7 +175,6 @@ def _groups(
 
 
 def _split(codes: Indices) -> list[Indices]:
-    """The rows of each code."""
     if not len(codes):
         return []
     order = np.argsort(codes, kind="stable")

@@ -27,8 +27,6 @@ class Held(Part, frozen=True, kw_only=True):
 
 
 class Candidate(Part, frozen=True, kw_only=True):
-    """A row with its objective and its limits."""
-
     id: str
     device: str
     run: str
@@ -43,8 +41,6 @@ class Candidate(Part, frozen=True, kw_only=True):
 
 
 class Margin(Part, frozen=True, kw_only=True):
-    """How much better the choice is than the runner-up."""
-
     ratio: float | None  # above 1 the choice is better, by so much; None: a value is not positive
     low: float | None  # 95 % interval
     high: float | None

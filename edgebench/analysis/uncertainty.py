@@ -294,7 +294,6 @@ def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:
 
 
 def _alone(frame: Frame, metric: Metric) -> Uncertain:
-    """The metric of each row by itself."""
     value = frame.numbers(metric.column()).copy()
     nothing = np.full(len(value), np.nan)
     degrees = np.ones(len(value), dtype=np.intp)

@@ -31,7 +31,6 @@ class Column:
 
 
 def flat(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
-    """The row as one flat object."""
     return {column.name: column.value(row) for column in columns}
 
 
@@ -44,22 +43,17 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
 def _axis(axis: str, values: Sequence[Scalar | None]) -> Column:
     """Typed by its values; text where they are of several types."""
     kinds = {type(value) for value in values if value is not None}
-    if kinds <= {bool}:
-        return Column(VARIANT + axis, "BOOLEAN", lambda row: row.variant.get(axis))
-    if kinds <= {int}:
-        return Column(VARIANT + axis, "BIGINT", lambda row: row.variant.get(axis))
-    if kinds <= {int, float}:
-        return Column(VARIANT + axis, "DOUBLE", lambda row: row.variant.get(axis))
+    for alike, kind in (({bool}, "BOOLEAN"), ({int}, "BIGINT"), ({int, float}, "DOUBLE")):
+        if kinds <= alike:
+            return Column(VARIANT + axis, kind, lambda row: row.variant.get(axis))
 
     def text(row: Row) -> str | None:
         value = row.variant.get(axis)
-        return str(value).lower() if isinstance(value, bool) else _text(value)
+        if value is None:
+            return None
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     return Column(VARIANT + axis, "VARCHAR", text)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _at(path: str, kind: str, name: str = "") -> Column:

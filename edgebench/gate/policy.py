@@ -153,7 +153,6 @@ def _allowances(
 def _no_shares(
     tolerances: dict[str, float | str | None], path: KeyPath, document: Document
 ) -> Iterator[SpecError]:
-    """Texts that are no shares."""
     for key, text in tolerances.items():
         try:
             share_of(text)

@@ -37,8 +37,6 @@ def _why_tied(name: str) -> tuple[str, str]:
 
 
 class DeployLine(NamedTuple):
-    """The words of one decision."""
-
     headline: str  # what to deploy, its speed and what it gains
     text: str  # the headline, quality, memory, and how sure the choice is
     doubt: str  # how sure the choice is, what decided where its speed did not, and what no interval holds

@@ -83,7 +83,6 @@ def paragraph(found: Explanation) -> list[str]:
 
 
 def remarks(found: Explanation) -> list[str]:
-    """The notes, then what is unknown and why."""
     unknown = (f"{_UNKNOWN.get(name, name)}: {why}" for name, why in found.unknown.items())
     return [*found.notes, *unknown]
 
@@ -154,7 +153,6 @@ def counted(finding: Finding) -> str:
 
 
 def predicted(found: Explanation, prediction: Prediction) -> str:
-    """The prediction, labelled as one."""
     assert found.against is not None
     count, other = len(prediction.kept), found.against.label
     ratio = prediction.speedup

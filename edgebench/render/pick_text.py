@@ -83,7 +83,6 @@ def _names(pick: Choice) -> dict[int, str]:
 
 
 def _full(candidate: Candidate) -> str:
-    """Backend and all settings."""
     axes = {axis: value for axis, value in candidate.variant.items() if axis != "precision"}
     settings = [f"{axis}={value}" for axis, value in sorted(axes.items())]
     precision = [str(candidate.variant["precision"])] if "precision" in candidate.variant else []
@@ -95,7 +94,6 @@ def _doubt(choice: Candidate) -> str:
 
 
 def _weakest(candidate: Candidate) -> str:
-    """The limit that is least sure, with its probability."""
     unsure = [held for held in candidate.limits if not held.sure]
     worst = min(unsure, key=lambda held: -1.0 if held.probability is None else held.probability)
     if worst.probability is None:

@@ -11,5 +11,4 @@ from edgebench.text.plain_text import plain_json
 
 
 def render(table: Table, out: TextIO) -> None:
-    """Writes one line of JSON."""
     out.write(plain_json(encoded(with_words(table)).decode()))

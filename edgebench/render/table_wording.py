@@ -78,12 +78,10 @@ def _reason(reason: Reason) -> str:
 
 
 def reasons(row: Row) -> str:
-    """Why a row is not ranked, in words."""
     return _why(row, "; ".join(map(_reason, row.reasons)))
 
 
 def reason_in_short(row: Row) -> str:
-    """The first reason, and how many there are besides."""
     rest = len(row.reasons) - 1
     more = f" and {rest} more" if rest > 0 else ""
     return _why(row, "".join(map(_reason, row.reasons[:1])) + more)
@@ -388,7 +386,6 @@ def _limited_memory(facts: Mapping[str, Any], memory: int) -> str:
 
 
 def device_line(table: Table, name: str) -> str:
-    """Name and the main facts of a device."""
     device = next(device for device in table.devices if device.name == name)
     facts = device.facts
     title = device.declared.title if device.declared is not None else None

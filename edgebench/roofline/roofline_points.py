@@ -74,8 +74,6 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows, and the ceilings of their devices."""
-
     schema: Literal["edgebench.roofline/1"] = ROOFLINE_SCHEMA
     ceilings: dict[str, list[Ceiling]]  # device -> its ceilings
     points: list[Point]

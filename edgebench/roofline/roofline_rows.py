@@ -21,8 +21,6 @@ class RoofPoint(Part, frozen=True, kw_only=True):
 
 
 class Roof(Part, frozen=True, kw_only=True):
-    """A device's measured peaks."""
-
     device: str
     peak_gops_per_s: float
     peak_gbytes_per_s: float
@@ -32,7 +30,6 @@ class Roof(Part, frozen=True, kw_only=True):
 def roofs_of(
     rows: Sequence[Row], calibrations: Sequence[Calibration]
 ) -> tuple[list[Roof], list[RoofPoint], str]:
-    """Roofs, points, and why there are none."""
     result = roofline(rows, calibrations)
     points = [
         RoofPoint(

@@ -29,7 +29,6 @@ _LEGEND = (
 
 
 def render_ceilings(device: str, ceilings: Sequence[Ceiling], out: TextIO) -> None:
-    """Prints the ceilings of a device."""
     paint(lambda width: _ceilings(device, ceilings, width), out)
 
 

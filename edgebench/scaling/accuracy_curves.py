@@ -42,8 +42,6 @@ class Point(Part, frozen=True, kw_only=True):
 
 
 class Scaled(Part, frozen=True, kw_only=True):
-    """One cell that answered the problems."""
-
     row: int  # of the table
     device: str
     workload: str
@@ -82,8 +80,6 @@ class Scalings(Part, frozen=True, kw_only=True):
 
 
 class Cell(NamedTuple):
-    """A row with the replicates it was made from."""
-
     number: int
     row: Row
     replicates: Sequence[rec.Replicate]

@@ -35,8 +35,6 @@ _TIMES = {
 
 
 class ScalingPoint(Part, frozen=True, kw_only=True):
-    """A token budget and a number of votes."""
-
     name: str  # "32 x 2"
     votes: int
     accuracy: float
@@ -65,8 +63,6 @@ class CostFit(Part, frozen=True, kw_only=True):
 
 
 class ScalingCell(Part, frozen=True, kw_only=True):
-    """A row that answered problems."""
-
     row: int
     label: str
     asked: str

@@ -74,7 +74,6 @@ missing_in = "not in {side}".format
 
 
 def counted(count: int, what: str) -> str:
-    """ "1 row", "2 rows"."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 

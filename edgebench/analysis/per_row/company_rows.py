@@ -25,8 +25,6 @@ class _Shares(NamedTuple):
 
 
 class _Amounts(NamedTuple):
-    """A counter alone and in company."""
-
     alone: float
     company: float
 

@@ -272,7 +272,6 @@ def _reasons(record: rec.Record) -> list[rec.Reason]:
 
 
 def _valid_replicates(record: rec.Record) -> list[rec.Replicate]:
-    """Replicates that no re-run replaced."""
     return [replicate for replicate in record.replicates if replicate.superseded_by is None]
 
 
