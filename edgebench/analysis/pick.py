@@ -201,14 +201,19 @@ def _choice(
     runs = _runs(competition, competing)
     doubtful = meet[~competition.sure[meet]][:_LISTED]
     closest, binding, relax = (None, [], "") if len(meet) else _binding(competition, ordered)
+    safe = int(sure[0]) if len(sure) and int(sure[0]) != chosen else None
+
+    def candidate(row: int | None) -> Candidate | None:
+        return None if row is None else _candidate(competition, row)
+
     return Choice(
         **shared(names),
         objective=axis_of(competition.objective, names.get("quality.better")),
         rows=len(competing),
         meet=len(meet),
         surely_meet=len(sure),
-        choice=None if chosen is None else _candidate(competition, chosen),
-        runner_up=None if second is None else _candidate(competition, second),
+        choice=candidate(chosen),
+        runner_up=candidate(second),
         margin=None
         if chosen is None or second is None
         else _margin(competition, sign, chosen, second),
@@ -224,11 +229,9 @@ def _choice(
         tied=[int(row) for row in tied if row != chosen][:_LISTED],
         decided_by=list(decided.by) if decided is not None else [],
         runs=runs,
-        safe_choice=_candidate(competition, int(sure[0]))
-        if len(sure) and int(sure[0]) != chosen
-        else None,
+        safe_choice=candidate(safe),
         not_surely=[_candidate(competition, int(row)) for row in doubtful],
-        closest=None if closest is None else _candidate(competition, closest),
+        closest=candidate(closest),
         binding=binding,
         relax=relax,  # type: ignore[arg-type]
         left_out=[not_ranked(competition.result, int(row)) for row in others],
