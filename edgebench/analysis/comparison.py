@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from edgebench.analysis.defaults import COMPARED
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.per_row import device_limits
-from edgebench.analysis.per_row.environment_differences import (
-    Difference,
-    Environment,
-    differences,
-)
+from edgebench.analysis.per_row.environment_differences import Difference, Environment, differences
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, ratio, uncertain
 from edgebench.metrics import METRICS, Metric
 
@@ -97,9 +93,7 @@ class Comparison:
 
 
 def compare(
-    sides: Sequence[Side],
-    metrics: Sequence[Metric] | None = None,
-    confidence: float = COMPARED,
+    sides: Sequence[Side], metrics: Sequence[Metric] | None = None, confidence: float = COMPARED
 ) -> Comparison:
     """All sides against the first; cells that differ in their device alone are the same, unless a
     side holds several devices."""

@@ -126,9 +126,7 @@ def _after(column: SignedObjective, measured: NDArray[np.bool_], more: int) -> S
 
 
 def _shrinkage(
-    before: list[SignedObjective],
-    after: list[SignedObjective],
-    measured: NDArray[np.bool_],
+    before: list[SignedObjective], after: list[SignedObjective], measured: NDArray[np.bool_]
 ) -> float | None:
     ratios = []
     for old, new in zip(before, after, strict=True):

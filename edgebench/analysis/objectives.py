@@ -220,8 +220,7 @@ def _speeds(frame: Frame, groups: Codes, columns: Sequence[str]) -> Indices:
     counted = SPEEDS if len(own_codes) < len(tool.names) else ()
     told = [
         np.bincount(
-            groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))],
-            minlength=count,
+            groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))], minlength=count
         ).tolist()
         for name in counted
     ]

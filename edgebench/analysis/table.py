@@ -22,9 +22,7 @@ from edgebench.words import note_words
 
 
 def build_table(
-    records: Iterable[Record],
-    prefer: Sequence[str] = ties.DEFAULT,
-    confidence: float = SURE,
+    records: Iterable[Record], prefer: Sequence[str] = ties.DEFAULT, confidence: float = SURE
 ) -> Table:
     """The table of all records, rows in their order; records may stream by, one at a time.
 

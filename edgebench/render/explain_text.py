@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edgebench.explain.explanation import (
-    Deployment,
-    Explanation,
-    Figure,
-    Finding,
-    Prediction,
-)
+from edgebench.explain.explanation import Deployment, Explanation, Figure, Finding, Prediction
 from edgebench.operator_times import OperatorLine
 from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
 from edgebench.render.number_format import percent

@@ -290,8 +290,7 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
     for index, row in enumerate(table.rows):
         members[group_of(row)].append(index)
     pairs = sorted(
-        zip(table.fronts, table.picks, strict=True),
-        key=lambda pair: _printed_at(pair[0]),
+        zip(table.fronts, table.picks, strict=True), key=lambda pair: _printed_at(pair[0])
     )
     return [
         (front, pick, sorted(members[_group(front)], key=lambda index: _order(table.rows[index])))

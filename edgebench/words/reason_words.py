@@ -150,8 +150,7 @@ REASONS: dict[str, Words] = {
         "the companion {companion} does not run: {why}", "leave it out, or ask for less of it"
     ),
     "companion_failed.died": Words(
-        "the companion {companion} ended while the model was measured: {why}",
-        _LESS_OF_IT,
+        "the companion {companion} ended while the model was measured: {why}", _LESS_OF_IT
     ),
     "companion_does_not_fit": Words(
         "the companion {companion} does not fit in memory: it needs {needs_bytes:bytes} ({needs}), "
@@ -227,8 +226,7 @@ REASONS: dict[str, Words] = {
         _NEAR_TIE,
     ),
     "speculation_differs": Words(
-        "with speculation the answer is another one from token {token} on{apart:tie}",
-        _NEAR_TIE,
+        "with speculation the answer is another one from token {token} on{apart:tie}", _NEAR_TIE
     ),
     "output_mismatch.random": Words(
         "the same inputs gave other outputs in one process, by {error:.2g} (limit {limit:.2g}, {basis}): the model is "
