@@ -122,7 +122,9 @@ class FrontierReport(Part, frozen=True, kw_only=True):
 
 def report(result: Frontier) -> FrontierReport:
     """The whole result; of a million rows, a million objects."""
-    groups, rows, base = [], [], 0
+    groups: list[Group] = []
+    rows: list[FrontRow] = []
+    base = 0
     for competition in result.competitions:
         for group, places in enumerate(members_of(competition)):
             groups.append(group_of(result, competition, group, places, base + group < _MINUTES))

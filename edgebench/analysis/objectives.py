@@ -185,7 +185,7 @@ class _Candidate:
             return note_words.OTHER_QUALITY_METRICS
         if self._name == "throughput":
             return note_words.ONE_BATCH_SIZE
-        return note_words.energies_differ(self._origins[group])
+        return note_words.energies_differ(origins=", ".join(self._origins[group]))
 
 
 def _differing(groups: Codes, some: NDArray[np.bool_], values: Numbers) -> NDArray[np.bool_]:

@@ -80,7 +80,7 @@ def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, No
     elif known.facts != device.facts:
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
-        notes[note_words.facts_differ(device.name, changed)] = None
+        notes[note_words.facts_differ(device=device.name, names=", ".join(changed))] = None
 
 
 def _note_reference(record: Record, notes: dict[str, None]) -> None:
@@ -93,8 +93,9 @@ def _note_reference(record: Record, notes: dict[str, None]) -> None:
 def _note_limits(record: Record, notes: dict[str, None]) -> None:
     declared = record.device.declared
     if declared is not None and declared.limits:
-        limits = [limit_words(name, value) for name, value in declared.limits.items()]
-        notes[note_words.device_limits(record.device.name, declared.entry, limits)] = None
+        limits = ", ".join(limit_words(name, value) for name, value in declared.limits.items())
+        device = record.device.name
+        notes[note_words.device_limits(device=device, entry=declared.entry, limits=limits)] = None
 
 
 def _run_of(record: Record) -> Run:

@@ -63,8 +63,10 @@ def with_decisions(
         Group(*(getattr(choice, column) for column in GROUP_COLUMNS)): choice
         for choice in pick(frame, [], confidence=confidence, prefer=prefer).picks
     }
-    none = {"objectives": [], "left_out": [], "rows": []}
-    fronts = [front_of.get(group) or Front(**group._asdict(), **none) for group in members]
+    fronts = [
+        front_of.get(group) or Front(**group._asdict(), objectives=[], left_out=[], rows=[])
+        for group in members
+    ]
     picks = [_pick(placed, group, some, choices[group], states) for group, some in members.items()]
     return placed, fronts, picks
 

@@ -1,4 +1,7 @@
-"""Words for facts of a device, or of a process on it, that are unknown: why each is."""
+"""Words for facts of a device, or of a process on it, that are unknown: why each is.
+
+What has a name in small letters takes data, by the names in its braces.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,6 @@ COUNTER_UNREADABLE = "the kernel's counter cannot be read"
 COUNTED_IN_PART = "the kernel's counter was not counting all the time"
 COUNTER_NOT_BEGUN = "no counter was begun in this process"
 
-# What has a name in small letters takes data, by the names in its braces.
 of_host = "the kernel lists the host's: {evidence}".format
 not_in_meminfo = "no {key} in /proc/meminfo".format
 not_in_sysctl = "sysctl gave no {key}".format

@@ -1,4 +1,7 @@
-"""Words for what to know of a table, a front, a choice or a comparison beside its numbers."""
+"""Words for what to know of a table, a front, a choice or a comparison beside its numbers.
+
+What has a name in small letters takes data, by the names in its braces.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ DIFFERS = {
     "inputs_differ": "inputs are",
 }
 
-# What has a name in small letters takes data, by the names in its braces.
+facts_differ = "{device}: facts differ between runs: {names}".format
+device_limits = "{device}: limits of its entry {entry}: {limits}".format
+energies_differ = "kind or scope differ between rows ({origins})".format
 before_the_run = "before the run, {what}, {evidence}".format
 lower_is_better = "{metric} is an error: lower is better, and quality:max takes the lowest".format
 lowest_is_best = "{metric} is an error: the lowest is the best".format
@@ -77,14 +82,6 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def facts_differ(device: str, names: Iterable[str]) -> str:
-    return f"{device}: facts differ between runs: {', '.join(names)}"
-
-
-def device_limits(device: str, entry: str, limits: Iterable[str]) -> str:
-    return f"{device}: limits of its entry {entry}: {', '.join(limits)}"
-
-
 def reported_rows(count: int, tool: str) -> str:
     return (
         f"{counted(count, 'row')} reported by {tool}, not measured by edgebench: without samples a number has no "
@@ -102,10 +99,6 @@ def slower_than_fp32(  # numbers of one finding
         f"pair{'s' if pairs != 1 else ''} ({ratios[0]:.2f}x to {ratios[1]:.2f}x the time"
         f"{', by reported values' if points else ''})"
     )
-
-
-def energies_differ(origins: Iterable[str]) -> str:
-    return f"kind or scope differ between rows ({', '.join(origins)})"
 
 
 def unknown_of_rows(metric: str, some: int, rows: int, why: Iterable[str]) -> str:

@@ -1,4 +1,7 @@
-"""Words for how outputs are judged: what they may be off, and why parity proves nothing."""
+"""Words for how outputs are judged: what they may be off, and why parity proves nothing.
+
+What has a name in small letters takes data, by the names in its braces.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ ASKED = "the user's own: --parity"
 NO_REFERENCE = "there is no reference"
 CONSTANT_OUTPUTS = "the outputs are the same whatever the input: parity would prove nothing"
 
-# What has a name in small letters takes data, by the names in its braces.
 rounding = "rounding in {arithmetic}".format
 random_model = "{why}: export it without, or give it a task with labels (--task)".format
 outputs_differ = "outputs differ from {against} by {error:.2g} (limit {limit:.2g}, {basis})".format

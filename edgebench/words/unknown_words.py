@@ -1,4 +1,7 @@
-"""Words for why a field of a row is null (`Row.unknown`), and for why a quality, a rate or a load is not what was asked."""
+"""Words for why a field of a row is null (`Row.unknown`), and for why a quality, a rate or a load is not what was asked.
+
+What has a name in small letters takes data, by the names in its braces.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,7 @@ OTHER_QUALITY = "the two are judged by different metrics"
 QUALITY_IS_ERROR = "the quality is an error, the reward asks for a score"
 no_column = "the file has no column {column}".format
 
-# What has a name in small letters takes data, by the names in its braces.
+# Of any of these.
 unknown = "{name} is unknown".format
 not_in_ranking = "{metric} is unknown, which the others are ranked by".format
 no_result = "{status}: {message}".format

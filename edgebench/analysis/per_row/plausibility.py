@@ -168,9 +168,14 @@ def _too_fast(claim: Claim) -> Reason | None:
     least = least_ns(work, told, claim.machine, asked, claim.calibration)
     if least is None or query_ns >= least.ns:
         return None
-    work_done = {"cores": least.cores, "what": least.what, "amount": least.amount}
-    key = f"faster_than_the_machine.{least.who}"
-    return reason(key, query_ns=query_ns, least_ns=least.ns, **work_done)
+    return reason(
+        f"faster_than_the_machine.{least.who}",
+        query_ns=query_ns,
+        least_ns=least.ns,
+        cores=least.cores,
+        what=least.what,
+        amount=least.amount,
+    )
 
 
 def unproven_precision(row: Row, record: Record) -> str:

@@ -85,7 +85,9 @@ def row_of(record: rec.Record) -> Row:
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
         memory=_memory(memories, good, record.status),
         model=record.model,
-        quality=record.quality and msgspec.convert(record.quality, Quality, from_attributes=True),
+        quality=None
+        if record.quality is None
+        else msgspec.convert(record.quality, Quality, from_attributes=True),
         energy=record.energy,
         effective=record.effective,
         power_mode=record.power_mode,

@@ -81,8 +81,9 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         reasons.append(below)
     if floor is not None and quality.better == "lower" and not value <= floor:
         basis = record.quality.basis if record.quality else ""
-        above = {"metric": quality.metric, "value": value, "ceiling": floor, "basis": basis}
-        reasons.append(reason("quality_above_ceiling", **above))
+        above = {"value": value, "ceiling": floor}
+        key = "quality_above_ceiling"
+        reasons.append(reason(key, metric=quality.metric, **above, basis=basis))
     missed = [limit for limit in quality.also if not limit.passed]
     if missed:
         limits = ", ".join(map(unknown_words.value_and_limit, missed))
