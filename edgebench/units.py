@@ -21,14 +21,14 @@ _DURATION_S = {
     "h": 3600.0,
 }
 _BYTES = {
-    "": 1,
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
+    "": 1.0,
+    "b": 1.0,
+    "kb": 1e3,
+    "mb": 1e6,
+    "gb": 1e9,
+    "kib": 2.0**10,
+    "mib": 2.0**20,
+    "gib": 2.0**30,
 }
 _SHARE = {"": 1.0, "%": 0.01}
 
@@ -51,7 +51,7 @@ def parse_duration_s(text: str) -> float:
 
 def parse_bytes(text: str) -> int:
     """Bytes from "512MiB", "4GB" or a bare number of bytes. Raises UsageError."""
-    return int(_parse(text, {k: float(v) for k, v in _BYTES.items()}, "size", "512MiB"))
+    return int(_parse(text, _BYTES, "size", "512MiB"))
 
 
 def exact_bytes(size: float) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.competition import SPEEDS
 from edgebench.analysis.defaults import COMPARED
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.per_row import device_limits
@@ -21,12 +22,8 @@ from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, ratio, uncertain
 from edgebench.metrics import METRICS, Metric
 
 #: Told of rows without a median latency: offline ones, and those of tools that report something else.
-INSTEAD = (
-    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping",
-    "latency.p999_early_stopping", "throughput",
-)  # fmt: skip
-DEFAULT = ("latency.p50", "latency.p90", *INSTEAD, "memory.peak", "quality",
-           "energy.j_per_inference")  # fmt: skip
+INSTEAD = SPEEDS[2:]
+DEFAULT = (*SPEEDS, "memory.peak", "quality", "energy.j_per_inference")
 #: Why two rows of a cell may not be compared, most serious first.
 REASONS: Final = (
     "",
@@ -40,6 +37,14 @@ REASONS: Final = (
     "recipe_differs",
     "inputs_differ",
 )
+#: Of them, those whose rows differ in a column.
+COLUMNS_OF: Final = {
+    "workload_version_differs": "workload_version",
+    "quality_metric_differs": "quality.metric",
+    "effective_precision_differs": "effective.precision",
+    "recipe_differs": "model.recipe",
+    "inputs_differ": "inputs_sha256",
+}
 _CODE = {name: number for number, name in enumerate(REASONS)}
 
 
@@ -191,17 +196,11 @@ def _pair(
 
 def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[np.int8]:
     reason = np.zeros(len(first), dtype=np.int8)
-    reasons = {
-        "workload_version_differs": differ(one, two, first, other, "workload_version"),
-        "not_ok": ~(_is_ok(one, first) & _is_ok(two, other)),
-        "not_ranked": _is_struck(one, first) | _is_struck(two, other),
-        "quality_metric_differs": differ(one, two, first, other, "quality.metric"),
-        "effective_precision_differs": differ(one, two, first, other, "effective.precision"),
-        "recipe_differs": differ(one, two, first, other, "model.recipe"),
-        "inputs_differ": differ(one, two, first, other, "inputs_sha256"),
-    }
-    for name, flags in reversed(reasons.items()):
-        reason[flags] = _CODE[name]
+    reasons = {name: differ(one, two, first, other, column) for name, column in COLUMNS_OF.items()}
+    reasons["not_ok"] = ~(_is_ok(one, first) & _is_ok(two, other))
+    reasons["not_ranked"] = _is_struck(one, first) | _is_struck(two, other)
+    for name in sorted(reasons, key=REASONS.index, reverse=True):
+        reason[reasons[name]] = _CODE[name]
     return reason
 
 

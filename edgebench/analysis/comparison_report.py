@@ -9,7 +9,15 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from edgebench.analysis.comparison import REASONS, Comparison, Pairing, Ratios, cell_name, differ
+from edgebench.analysis.comparison import (
+    COLUMNS_OF,
+    REASONS,
+    Comparison,
+    Pairing,
+    Ratios,
+    cell_name,
+    differ,
+)
 from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
 from edgebench.analysis.frontier_report import Value, value_of
 from edgebench.analysis.per_row.environment_differences import Difference
@@ -287,15 +295,6 @@ def _why(
     )
 
 
-_COLUMNS = {
-    "workload_version_differs": "workload_version",
-    "quality_metric_differs": "quality.metric",
-    "effective_precision_differs": "effective.precision",
-    "recipe_differs": "model.recipe",
-    "inputs_differ": "inputs_sha256",
-}
-
-
 def _origin(frame: Frame, row: int) -> str:
     kind, scope = frame.text("energy.kind", row), frame.text("energy.scope", row)
     return note_words.origin_of_energy(kind=str(kind), scope=str(scope))
@@ -314,9 +313,9 @@ def _why_barred(
 def _words(
     code: str, names: tuple[str, str], frames: tuple[Frame, Frame], rows: tuple[int, int]
 ) -> str:
-    if code in _COLUMNS:
+    if code in COLUMNS_OF:
         one, two = (
-            str(frame.text(_COLUMNS[code], row))[:12]
+            str(frame.text(COLUMNS_OF[code], row))[:12]
             for frame, row in zip(frames, rows, strict=True)
         )
         return note_words.values_differ(code, (one, two), names)
