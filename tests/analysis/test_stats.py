@@ -154,3 +154,30 @@ def test_the_interval_of_a_ratio_covers_the_truth() -> None:
         assert interval is not None
         covered += interval.low <= 2.0 <= interval.high
     assert 0.93 <= covered / trials <= 0.985  # Welch with degrees rounded down is conservative
+
+
+def test_an_interval_is_widened_to_hold_its_value() -> None:
+    interval = stats.Interval(2.4, 3.6)
+    assert stats.ends_around(3.0, interval) == (2.4, 3.6)
+    assert stats.ends_around(4.0, interval) == (2.4, 4.0)
+    assert stats.ends_around_ns(1, interval) == (1, 4)
+    assert stats.ends_around(None, interval) == stats.ends_around(3.0, None) == (None, None)
+
+
+def test_what_is_unknown_has_no_part_in_a_median() -> None:
+    assert stats.known_median([None, 5, 3, None, 9, 7]) == 5
+    assert stats.known_median([None]) is None
+
+
+def test_a_percentile_of_too_few_samples_is_unknown() -> None:
+    assert stats.known_percentile(range(64), 900) == stats.percentile(range(64), 900)
+    assert stats.known_percentile(range(63), 900) is None
+
+
+def test_a_mean_of_one_value_has_no_interval() -> None:
+    assert stats.geometric_mean([2.0]) == (pytest.approx(2.0), None, None)
+    assert stats.geometric_mean([]) == (None, None, None)
+    value, low, high = stats.geometric_mean([1.0, 2.0, 4.0])
+    assert (value, low is not None and low < 2.0, high is not None and high > 2.0) == (
+        *(pytest.approx(2.0), True, True),
+    )
