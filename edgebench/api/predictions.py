@@ -30,7 +30,8 @@ def worth_measuring_of(loaded: Loaded, workloads: Sequence[str] = ()) -> WorthMe
         except UsageError as error:
             notes[f"not predicted: {error.message}"] = None
             continue
-        notes.update(dict.fromkeys(prediction.notes))
+        if prediction.predicted:  # else they are about nothing that is shown
+            notes.update(dict.fromkeys(prediction.notes))
         good = [each for each in prediction.predicted if _may_be_deployed(cells, each)]
         kept = [each for each in good if not workloads or each.workload in workloads]
         found += worth_measuring(kept, _best_ns(table, device))

@@ -99,6 +99,13 @@ def test_pick_is_the_same_with_predictions_below_it(shelf: tuple[Path, Path]) ->
     assert "not measured, and perhaps faster" in more.output
 
 
+def test_notes_of_a_pick_are_about_predictions_that_are_there(shelf: tuple[Path, Path]) -> None:
+    """Of devices that ran all cells nothing is predicted, and yet "no intervals" was told of them."""
+    known, new = shelf
+    found = json.loads(run("pick", known, new, "--include-predicted", "--format", "json").output)
+    assert not any(note.startswith("no intervals") for note in found["predicted"]["notes"])
+
+
 def test_cell_that_is_not_good_enough_elsewhere_is_not_worth_measuring(
     tmp_path: Path, shelf: tuple[Path, Path]
 ) -> None:
