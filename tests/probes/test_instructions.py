@@ -20,7 +20,11 @@ from edgebench.errors import UsageError
 from edgebench.measure import callgrind
 from edgebench.measure.callgrind import check_callgrind, count_instructions, counting
 from edgebench.measure.replicate import steps
-from edgebench.measure.replicate.instruction_worker import MAX_INFERENCES, difference
+from edgebench.measure.replicate.instruction_worker import (
+    ENOUGH,
+    MAX_INFERENCES,
+    count_some,
+)
 from edgebench.measure.worker_messages import Done
 from edgebench.metrics import METRICS
 from edgebench.probes import instruction_counter
@@ -109,20 +113,45 @@ def test_counter_that_breaks_within_a_window_is_a_reason(monkeypatch: pytest.Mon
     assert METRICS["instructions"].why_unknown(row) == "the kernel's counter cannot be read"
 
 
-def test_difference_of_two_windows_holds_neither_loop_nor_tool() -> None:
-    counted = [0]
+class Tool:
+    """Counts what a made-up runtime executes, and what it takes itself."""
 
-    def inference(_: object) -> None:
-        counted[0] += 1000
+    def __init__(self, each: int, own: int = 7777) -> None:
+        self.each, self.own = each, own
+        self.windows: list[int] = []  # inferences of each
+        self.total = 0
 
-    def window(work: Callable[[], None]) -> int:
-        counted[0] = 7777  # what the tool takes itself
+    def run(self, _: object) -> None:
+        self.total += self.each
+        self.windows[-1] += 1
+
+    def window(self, work: Callable[[], None]) -> int:
+        self.windows.append(0)
+        self.total = self.own
         work()
-        return counted[0]
+        return self.total
 
-    assert difference(inference, ["a", "b"], window) == (1000 * MAX_INFERENCES, MAX_INFERENCES)
-    now = iter(range(0, 10_000, 60))
-    assert difference(inference, ["a"], window, lambda: next(now)) == (1000, 1)
+
+def test_difference_of_two_windows_holds_neither_loop_nor_tool() -> None:
+    quick = Tool(each=1000)
+    assert count_some(quick.run, ["a", "b"], quick.window) == (
+        1000 * MAX_INFERENCES,
+        MAX_INFERENCES,
+    )
+    assert quick.windows == [0, 0, 1, MAX_INFERENCES, 2 * MAX_INFERENCES]
+
+
+def test_inference_of_many_instructions_is_counted_once_and_held_against_an_empty_window() -> None:
+    """Seen: ten inferences of a model that needs 20 s for each under valgrind: no count in 280 s."""
+    long = Tool(each=ENOUGH)
+    assert count_some(long.run, ["a"], long.window) == (ENOUGH, 1)
+    assert long.windows == [0, 0, 1]
+
+
+def test_inferences_of_fewer_instructions_are_as_many_as_make_them_clear() -> None:
+    some = Tool(each=ENOUGH // 3)
+    assert count_some(some.run, ["a"], some.window) == (ENOUGH // 3 * 4, 4)
+    assert some.windows == [0, 0, 1, 4, 8]
 
 
 def launched(thorough: bool, time_s: float = 60.0, status: Any = "ok") -> Replicate:

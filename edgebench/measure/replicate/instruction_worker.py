@@ -2,34 +2,35 @@
 
     valgrind --tool=callgrind ... python -m edgebench.measure.replicate.instruction_worker DUMP JOB_FD RESULT_FD PARENT_PID
 
-Callgrind counts nothing until the session is warm. Then it counts windows of n and of 2 n inferences: what the second has
-more is the instructions of n, whatever the loop and the tool itself take.
+Callgrind counts nothing until the session has answered. Then it counts windows of n and of 2 n inferences: what the second
+has more is the instructions of n, whatever the loop and the tool itself take. Of a slow model one inference is held against
+an empty window: valgrind computes each lane of a fused multiply-add in software, so that 0.7 GFLOP take it 20 s.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from edgebench.errors import EdgebenchError
-from edgebench.measure.replicate import steps
-from edgebench.measure.replicate.worker import warm_start
+from edgebench.measure.replicate import loops, steps
+from edgebench.measure.replicate.worker import cold_start
 from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.record import Instructions, Replicate
 
-COUNTED_S: Final = 10.0  # of all windows, as slow as they are here
+COUNTED_S: Final = 10.0  # of a count, as far as anybody knows before
 MAX_INFERENCES: Final = 200  # of the shorter window
+ENOUGH: Final = 20_000_000  # instructions, beside which the 40,000 by which those of the tool differ are nothing
 WARM_UP_S: Final = 0.2
+QUICK_S: Final = 1.0  # a first inference that is slower is not followed by a warm-up
 _TOTAL = re.compile(r"^totals: (\d+)", re.MULTILINE)
 
 #: Runs a piece of work, and tells the instructions that it took.
@@ -92,20 +93,21 @@ class Callgrind:
 def counted(job: Job, link: ParentLink, callgrind: Callgrind) -> Instructions:
     """From the import of the runtime to the count."""
     runtime = steps.import_runtime(job, link)
-    opened = warm_start(msgspec.structs.replace(job, warmup_s=WARM_UP_S), link, runtime).opened
+    start = cold_start(job, link, runtime)
+    if start.first_ns < QUICK_S * 1e9:
+        link.phase("warm-up")
+        loops.warm_up(start.session.run, start.pool, WARM_UP_S)
     link.phase("count of instructions", 10 * COUNTED_S)
     callgrind.on()
-    count, runs = difference(opened.session.run, opened.pool, callgrind.window)
+    count, runs = count_some(start.session.run, start.pool, callgrind.window)
     return Instructions(source="callgrind", count=count, inferences=runs * job.batch)
 
 
-def difference(
-    run: Callable[[Any], Any],
-    pool: list[Any],
-    window: Window,
-    clock: Callable[[], float] = time.monotonic,
-) -> tuple[int, int]:
-    """The instructions of some inferences, and of how many: those of a window less those of one half as long."""
+def count_some(run: Callable[[Any], Any], pool: list[Any], window: Window) -> tuple[int, int]:
+    """The instructions of some inferences, and of how many: those of a window less those of a shorter one.
+
+    No clock says how many: a busy machine counts as a quiet one does.
+    """
 
     def work(runs: int) -> Callable[[], None]:
         queries = list(islice(cycle(pool), runs))
@@ -116,16 +118,12 @@ def difference(
 
         return serve
 
-    took_s: list[float] = []
-
-    def timed() -> None:
-        begin = clock()
-        run(pool[0])
-        took_s.append(clock() - begin)
-
-    window(timed)  # the tool translates what it has not seen
-    window(timed)
-    runs = max(1, min(MAX_INFERENCES, int(COUNTED_S / 3 / max(took_s[-1], 1e-6))))
+    window(work(0))  # what the tool does once
+    empty = window(work(0))
+    one = max(window(work(1)) - empty, 1)
+    if one >= ENOUGH:
+        return one, 1
+    runs = min(MAX_INFERENCES, math.ceil(ENOUGH / one))
     short, long = window(work(runs)), window(work(2 * runs))
     return max(long - short, 0), runs
 

@@ -32,8 +32,9 @@ from edgebench.words import unknown_words
 from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from edgebench.backend import Session
     from edgebench.preparation.input_pool import Feeds
     from edgebench.task import Task
 
@@ -123,6 +124,19 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(replicate, digest)
 
 
+class ColdStart(NamedTuple):
+    """A session that has answered once, and what that took."""
+
+    session: Session
+    task: Callable[[], Task]
+    items: Sequence[Feeds]  # those of the pool, one by one
+    feeds: list[Feeds]
+    pool: list[Any]  # prepared for the session
+    uss_bytes: int | None  # with the model loaded
+    load_ns: int
+    first_ns: int
+
+
 class Start(NamedTuple):
     """A warm session, and what its cold start took."""
 
@@ -134,15 +148,14 @@ class Start(NamedTuple):
     first_ns: int
 
 
-def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
-    """The cold start, from the load of the model to the end of the warm-up."""
+def cold_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> ColdStart:
+    """From the load of the model to its first answer."""
     link.phase("load of the model")
     backend, model = runtime.backend, steps.model_file(job)
     session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = process_memory.uss_bytes()
 
     from edgebench.files.model_outputs import load_outputs
-    from edgebench.measure.replicate import loops
     from edgebench.preparation import input_pool
 
     @cache
@@ -150,7 +163,6 @@ def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
         return steps.task_of(job, job.fp32_inputs or session.inputs)
 
     link.phase("preparation of inputs")
-    plan = check_plan(job)
     if job.items:
         items = load_outputs(job.items, input_pool.POOL * job.batch)
     else:
@@ -160,13 +172,25 @@ def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
 
     link.phase("first inference")
     first_ns = steps.first_inference(session, pool[0], task)
-    link.phase("warm-up", job.warmup_s + loops.MIN_WARM_UP * first_ns / 1e9)
+    return ColdStart(session, task, items, feeds, pool, uss_loaded, load_ns, first_ns)
+
+
+def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
+    """The cold start, and the warm-up to its end."""
+    cold = cold_start(job, link, runtime)
+
+    from edgebench.measure.replicate import loops
+
+    plan = check_plan(job)
+    link.phase("warm-up", job.warmup_s + loops.MIN_WARM_UP * cold.first_ns / 1e9)
     warmup, typical_ns = loops.warm_up(
-        session.run, pool, job.warmup_s, steady_window=plan.steady_window
+        cold.session.run, cold.pool, job.warmup_s, steady_window=plan.steady_window
     )
-    used = steps.Used(uss_loaded, process_memory.uss_bytes())
-    opened = steps.Opened(job, link, plan, session, task, pool, typical_ns, feeds)
-    return Start(opened, items, used, warmup, load_ns, first_ns)
+    used = steps.Used(cold.uss_bytes, process_memory.uss_bytes())
+    opened = steps.Opened(
+        job, link, plan, cold.session, cold.task, cold.pool, typical_ns, cold.feeds
+    )
+    return Start(opened, cold.items, used, warmup, cold.load_ns, cold.first_ns)
 
 
 def _deferred(opened: steps.Opened, started: str, completed: Completion) -> Done:
