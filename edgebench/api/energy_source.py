@@ -57,10 +57,7 @@ def not_alive(source: EnergySource) -> NoEnergy | None:
 
 
 def find_preferred(
-    root: Path,
-    run: Runner | None,
-    platform: str | None,
-    devices: Sequence[Device] | None = None,
+    root: Path, run: Runner | None, platform: str | None, devices: Sequence[Device] | None = None
 ) -> EnergySource | NoEnergy:
     """`find_source` with the preference and the rails of the entry that fits the machine."""
     devices = load_devices() if devices is None else devices
@@ -72,9 +69,5 @@ def find_preferred(
     if entry is None:
         return find_source(root, run, platform)
     return find_source(
-        root,
-        run,
-        platform,
-        preference=entry.energy_source,
-        total_rails=entry.energy_total or (),
+        root, run, platform, preference=entry.energy_source, total_rails=entry.energy_total or ()
     )

@@ -30,9 +30,7 @@ class Loaded:
 
 
 def load(
-    paths: Sequence[Path],
-    prefer: Sequence[str] = ties.DEFAULT,
-    tell: Callable[[str], None] = say,
+    paths: Sequence[Path], prefer: Sequence[str] = ties.DEFAULT, tell: Callable[[str], None] = say
 ) -> Loaded:
     """Loads all rows of the paths. `prefer` is the tie-breaker of the table; `tell` is called with what is left out.
 

@@ -23,13 +23,7 @@ from edgebench.analysis.table_types import Table
 from edgebench.analysis.ties import parse_preferences
 from edgebench.api import flat_table
 from edgebench.api.loading import Loaded, load
-from edgebench.api.questions import (
-    compare_of,
-    frontier_of,
-    names_of,
-    objective_of,
-    pick_of,
-)
+from edgebench.api.questions import compare_of, frontier_of, names_of, objective_of, pick_of
 from edgebench.errors import UsageError
 from edgebench.export.columns import columns_of, flat
 from edgebench.render import deploy_line, table_terminal

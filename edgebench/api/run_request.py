@@ -30,15 +30,7 @@ from edgebench.installed_packages import installed_version
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import (
-    DEFAULT_BACKEND,
-    Cell,
-    Load,
-    expanded,
-    generates,
-    opening,
-    plan,
-)
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, Load, expanded, generates, opening, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.probes.process_memory import available_bytes
 from edgebench.record import (

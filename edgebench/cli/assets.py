@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.command_groups import WholeLinesGroup
-from edgebench.cli.shared.options import (
-    folders_option,
-    format_option,
-    names_argument,
-    together,
-)
+from edgebench.cli.shared.options import folders_option, format_option, names_argument, together
 from edgebench.errors import AssetError, ExitCode, UsageError
 from edgebench.text.plain_text import say
 

@@ -77,10 +77,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
 
 
-@click.command(
-    "doctor",
-    epilog="Exit codes: 0 the check ran, whatever it found; 2 wrong option.",
-)
+@click.command("doctor", epilog="Exit codes: 0 the check ran, whatever it found; 2 wrong option.")
 @sysroot_option(
     "Check the copy of another machine's /proc, /sys and /etc in DIR; no command is run."
 )

@@ -27,16 +27,10 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 @click.command("explain")
 @click.argument("what", required=False, metavar="[RESULT|WORKLOAD]")
 @folders_option
-@click.option(
-    "--model",
-    type=EXISTING_FILE,
-    help="Explain this model file, with generated inputs.",
-)
+@click.option("--model", type=EXISTING_FILE, help="Explain this model file, with generated inputs.")
 @model_input_options("--model")
 @click.option(
-    "--workload",
-    metavar="NAME",
-    help="The workload to explain, if RESULT holds several.",
+    "--workload", metavar="NAME", help="The workload to explain, if RESULT holds several."
 )
 @click.option(
     "--backend",

@@ -47,11 +47,7 @@ from edgebench.files.json_lines import write_json
 )
 @format_option()
 def command(
-    paths: Sequence[Path],
-    texts: Sequence[str],
-    workloads: Sequence[str],
-    form: str,
-    **how: Any,
+    paths: Sequence[Path], texts: Sequence[str], workloads: Sequence[str], form: str, **how: Any
 ) -> None:
     """Print the Pareto fronts of RESULTS, and how sure each row's place on them is.
 

@@ -159,12 +159,7 @@ def _limit_facts(limit: Limit) -> dict[str, float | None]:
 
 def _asset_facts(asset: Asset) -> dict[str, str]:
     # Sizes are `edgebench assets list`: they are known of what is in the cache only.
-    return {
-        "uri": asset.uri,
-        "sha256": asset.sha256,
-        "license": asset.license,
-        "note": asset.note,
-    }
+    return {"uri": asset.uri, "sha256": asset.sha256, "license": asset.license, "note": asset.note}
 
 
 def _workload_entry(facts: dict[str, Any]) -> Entry:

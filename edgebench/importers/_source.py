@@ -71,12 +71,16 @@ class SourceFile:
         raise StoreError(f"{where}: {message}", fix)
 
     def origin(
-        self, tool: str, row: dict[str, Any], line: int | None, started_utc: object = None
+        self,
+        tool: str,
+        row: dict[str, Any],
+        line: int | None,
+        started_utc: object = None,
+        run: str | None = None,
     ) -> Origin:
-        """The place of a row of this file, whose run is named by the tool and the file's hash."""
-        run = f"{tool}-{self.sha256[:8]}"
-        started = str(started_utc or UNKNOWN)
-        return Origin(tool=tool, run=run, row=row, line=line, started_utc=started)
+        """The place of a row of this file. Its run is named by the tool and the file's hash, unless `run` names it."""
+        run = run or f"{tool}-{self.sha256[:8]}"
+        return Origin(tool, run, row, line, str(started_utc or UNKNOWN))
 
     def with_mark_of(self, numbers: Iterable[str], needs: Sequence[str] = ()) -> SourceFile:
         """The file with the decimal mark that the user told, else that its numbers prove. `needs`: columns of
@@ -369,15 +373,14 @@ def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
     return [note]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """Holds the place of a row in its file, and its run."""
 
     tool: str
     run: str
     row: dict[str, Any]
-    line: int | None = None
-    started_utc: str = UNKNOWN
+    line: int | None
+    started_utc: str
 
 
 def named_cell(

@@ -242,12 +242,12 @@ def _record(source: _source.SourceFile, line: int | None, test: Mapping[str, Any
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"llama-bench-{test.get('build_commit') or _source.UNKNOWN}-{source.sha256[:8]}",
-            row=dict(test),
-            line=line,
-            started_utc=str(test.get("test_time") or _source.UNKNOWN),
+        source.origin(
+            TOOL,
+            dict(test),
+            line,
+            test.get("test_time"),
+            f"llama-bench-{test.get('build_commit') or _source.UNKNOWN}-{source.sha256[:8]}",
         ),
         _source.named_cell(
             workload=f"llm-{_source.slug(network)}-{name}",

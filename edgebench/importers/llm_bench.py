@@ -169,10 +169,7 @@ def _record(
 
 
 def _numbers(
-    source: _source.SourceFile,
-    iterations: list[_Iteration],
-    name: str,
-    unit: float,
+    source: _source.SourceFile, iterations: list[_Iteration], name: str, unit: float
 ) -> list[float]:
     """The values of a column that were measured. Raises StoreError where one is no number."""
     return [

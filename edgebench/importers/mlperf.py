@@ -112,11 +112,8 @@ def _record(source: _source.SourceFile, row: _Row) -> Record:
     ]
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
-            run=f"mlperf-{fields['version']}-{source.sha256[:8]}",
-            row=dict(fields),
-            line=line,
+        source.origin(
+            TOOL, dict(fields), line, run=f"mlperf-{fields['version']}-{source.sha256[:8]}"
         ),
         _source.named_cell(
             workload=f"mlperf-{_source.slug(fields['Model'])}",
@@ -271,11 +268,11 @@ def _tiny_record(source: _source.SourceFile, row: _Row) -> Record:
     origin = f"{fields['division']} division, {fields['submitter']}"
     return _source.make_record(
         source,
-        _source.Origin(
-            tool=TOOL,
+        source.origin(
+            TOOL,
+            dict(fields),
+            line,
             run=f"mlperf-tiny-v{fields['version']}-{_source.slug(fields['submitter'])}",
-            row=dict(fields),
-            line=line,
         ),
         _source.named_cell(
             workload=f"mlperf-tiny-{_source.slug(fields['benchmark'])}",

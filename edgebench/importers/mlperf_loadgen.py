@@ -12,7 +12,6 @@ from edgebench.files import loadgen_log
 from edgebench.importers._source import (
     UNKNOWN,
     Imports,
-    Origin,
     Reported,
     SourceFile,
     make_record,
@@ -56,15 +55,15 @@ def _record(source: SourceFile, found: dict[str, Any], scenario: str) -> Record:
     latency = {} if scenario != "Offline" else {"latency_ns": "Offline states a rate"}
     rate = {} if "throughput" in values else {"throughput_per_s": f"{scenario} states a latency"}
     name = model_of(source, None)
-    started = str(found.get("test_datetime") or UNKNOWN)
     variant = {"samples_per_query": _number(source, found, "effective_samples_per_query")}
     return make_record(
         source,
-        Origin(
-            tool=TOOL,
-            run=f"loadgen-{source.sha256[:8]}",
-            row={key: found[key] for key in sorted(found) if _plain(found[key])},
-            started_utc=started,
+        source.origin(
+            TOOL,
+            {key: found[key] for key in sorted(found) if _plain(found[key])},
+            None,
+            found.get("test_datetime"),
+            f"loadgen-{source.sha256[:8]}",
         ),
         named_cell(
             workload=f"loadgen-{name.stem}",

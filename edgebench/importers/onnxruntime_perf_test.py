@@ -34,12 +34,7 @@ _AXES = {
     "e": "provider", "x": "threads", "y": "inter_op_threads", "c": "concurrency", "o": "optimization_level",
     "i": "provider_options", "f": "free_dimensions", "F": "free_dimensions_by_name", "C": "session_config",
 }  # fmt: skip
-_FLAGS = {
-    "P": "parallel_executor",
-    "A": "no_arena",
-    "M": "no_memory_pattern",
-    "I": "random_inputs",
-}
+_FLAGS = {"P": "parallel_executor", "A": "no_arena", "M": "no_memory_pattern", "I": "random_inputs"}
 
 
 @dataclass

@@ -704,12 +704,7 @@ def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
     """Returns what `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
     command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

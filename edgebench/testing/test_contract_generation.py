@@ -96,9 +96,7 @@ def open_(runtime: Backend, model: ModelFile, folder: Path) -> Iterator[Open]:
     sessions: list[GenerationSession] = []
 
     def opener(
-        options: Mapping[str, Scalar] | None = None,
-        room: Room = ROOM,
-        of: ModelFile = model,
+        options: Mapping[str, Scalar] | None = None, room: Room = ROOM, of: ModelFile = model
     ) -> GenerationSession:
         try:
             session = _open(runtime, of, options or {}, room, folder / "converted")
@@ -312,9 +310,7 @@ def test_a_stream_ends_after_as_many_tokens_as_asked_for(open_: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompts",
-    [[], [[]], [[1], [2]], [[1] * 49]],
-    ids=["none", "empty", "too many", "too long"],
+    "prompts", [[], [[]], [[1], [2]], [[1] * 49]], ids=["none", "empty", "too many", "too long"]
 )
 def test_impossible_prompts_are_refused(open_: Open, prompts: list[list[int]]) -> None:
     """No prompt, an empty one, more than the width, or one longer than the room: ValueError."""
