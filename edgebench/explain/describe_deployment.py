@@ -41,15 +41,16 @@ class Named:
 def deployment(named: Named, measured: Measured, calibration: Calibration | None) -> Deployment:
     """The deployment with its operators, those that take most of the time first."""
     profile, effective = measured.profile, measured.effective
-    operators = () if profile is None else profile.operators
+    operators = profile.operators
     total_ns = sum(median(each.times_ns) for each in operators if each.times_ns)
     ceilings = _Ceilings(calibration, effective.threads, effective.device)
     nodes = {node.name: node for node in measured.nodes}
     lines = [_line(each, total_ns, nodes, ceilings) for each in operators if each.times_ns]
     lines.sort(key=lambda line: -line.time_ns)
     kept, left = _within(lines, MAX_BYTES)
-    notes = [*(profile.notes if profile else ()), *effective.notes]
-    run_ns = figure([median(turn) for turn in measured.compared_ns])
+    notes = [*profile.notes, *effective.notes]
+    compared_ns = [run for turn in measured.compared_ns for run in turn]
+    run_ns = figure(measured.compared_by_turn)
     if total_ns > MAX_SLOWED * run_ns.value:
         notes.append(
             "profiled operators sum to more than a run takes: the profiler slows them, and their shares tell "
@@ -70,10 +71,10 @@ def deployment(named: Named, measured: Measured, calibration: Calibration | None
         cpu_time=measured.alone,
         wall_ns=median([run for turn in measured.plain_ns for run in turn]),
         operators_ns=total_ns,
-        beside_ns=_beside_ns(measured, operators),
-        profiled_ns=median(profile.runs_ns) if profile and profile.runs_ns else 0.0,
-        runs=len(profile.runs_ns) if profile else 0,
-        source=profile.source if profile else "",
+        beside_ns=max(0.0, median(compared_ns) - total_ns) if operators else 0.0,
+        profiled_ns=median(profile.runs_ns) if profile.runs_ns else 0.0,
+        runs=len(profile.runs_ns),
+        source=profile.source,
         kinds=kinds_of(lines),
         operators=kept,
         notes=notes,
@@ -150,13 +151,6 @@ def _flops(operator: OperatorTime, nodes: Mapping[str, NodeFacts]) -> int | None
     known = [nodes[name].flops if name in nodes else None for name in operator.nodes]
     counted = [flops for flops in known if flops is not None]
     return sum(counted) if len(counted) == len(known) else None
-
-
-def _beside_ns(measured: Measured, operators: Sequence[OperatorTime]) -> float:
-    """What a run takes that no operator does."""
-    runs = [run for turn in measured.compared_ns for run in turn]
-    inside = sum(median(each.times_ns) for each in operators if each.times_ns)
-    return max(0.0, median(runs) - inside) if operators else 0.0
 
 
 def kinds_of(lines: Sequence[OperatorLine]) -> list[KindLine]:

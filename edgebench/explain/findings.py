@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from edgebench.explain.explanation import Deployment, Finding
+from edgebench.explain.explanation import Code, Deployment, Finding
 from edgebench.explain.node_groups import CONVERTING, Group
 from edgebench.explain.prediction import LAYOUTS
 from edgebench.explain.turn_statistics import quartiles
@@ -49,11 +49,12 @@ def _changed(subject: Deployment, groups: Sequence[Group]) -> Iterator[Finding]:
         if abs(theirs - ours) > least:
             kinds = slower if theirs > ours else faster
             kinds[group.what(), _kernel(group)].append(group)
-    for kinds in (slower, faster):
-        code = "slower_operators" if kinds is slower else "faster_operators"
-        made = [_about(code, key, chosen, subject) for key, chosen in kinds.items()]
-        told = [each for each in made if _change_ns(each) >= MIN_TOLD * subject.operators_ns]
-        yield from sorted(told, key=lambda each: -_change_ns(each))
+    told: tuple[tuple[Code, dict[tuple[str, str], list[Group]]], ...]
+    told = (("slower_operators", slower), ("faster_operators", faster))
+    for code, kinds in told:
+        made = [_about(code, what, each, subject, name) for (what, name), each in kinds.items()]
+        worth = [each for each in made if _change_ns(each) >= MIN_TOLD * subject.operators_ns]
+        yield from sorted(worth, key=lambda each: -_change_ns(each))
 
 
 def _change_ns(finding: Finding) -> float:
@@ -61,14 +62,14 @@ def _change_ns(finding: Finding) -> float:
 
 
 def _about(
-    code: str, key: tuple[str, str], groups: Sequence[Group], subject: Deployment
+    code: Code, what: str, groups: Sequence[Group], subject: Deployment, kernel: str = ""
 ) -> Finding:
-    what, kernel = key
+    """What groups take in both deployments."""
     ours_ns, theirs_ns = (
         sum(_time_ns(group.operators[side]) for group in groups) for side in (0, 1)
     )
     return Finding(
-        code="slower_operators" if code == "slower_operators" else "faster_operators",
+        code=code,
         what=what,
         count=len(groups),
         time_ns=theirs_ns,
@@ -88,18 +89,8 @@ def _left_in_float(subject: Deployment, groups: Sequence[Group]) -> Iterator[Fin
         types = {operator.type for operator in group.operators[1]}
         if group.main.kind in COMPUTE and types and "int8" not in types:
             kinds[group.what()].append(group)
-    for what, chosen in kinds.items():
-        time_ns = sum(_time_ns(group.operators[1]) for group in chosen)
-        if _share(time_ns, subject) >= MIN_SHARE:
-            yield Finding(
-                code="left_in_float",
-                what=what,
-                count=len(chosen),
-                time_ns=time_ns,
-                share=_share(time_ns, subject),
-                other_ns=sum(_time_ns(group.operators[0]) for group in chosen),
-                nodes=[group.main.name for group in chosen][:NODES_NAMED],
-            )
+    found = (_about("left_in_float", what, chosen, subject) for what, chosen in kinds.items())
+    yield from (each for each in found if each.share >= MIN_SHARE)
 
 
 def _unfused(subject: Deployment) -> Iterator[Finding]:
@@ -120,18 +111,12 @@ def _layouts(subject: Deployment) -> Iterator[Finding]:
 
 def _other_providers(subject: Deployment) -> Iterator[Finding]:
     """Operators beside the provider that takes most of the time, and copies between devices."""
-    times: dict[str, float] = defaultdict(float)
+    places: dict[str, list[OperatorLine]] = defaultdict(list)
     for line in subject.operators:
-        times[f"{line.device} {line.provider}".strip()] += line.time_ns
-    main = max(times, key=lambda key: times[key], default="")
-    for place in sorted(times):
-        if place != main:
-            chosen = [
-                line
-                for line in subject.operators
-                if f"{line.device} {line.provider}".strip() == place
-            ]
-            yield from _of_lines("other_provider", chosen, subject, place, least=0.0)
+        places[f"{line.device} {line.provider}".strip()].append(line)
+    main = max(places, key=lambda place: sum(each.time_ns for each in places[place]), default="")
+    for place in sorted(places.keys() - {main}):
+        yield from _of_lines("other_provider", places[place], subject, place, least=0.0)
     copies = [line for line in subject.operators if line.kind in COPIES]
     yield from _of_lines("other_provider", copies, subject, "copies", least=0.0)
 
@@ -143,7 +128,7 @@ def _single_threaded(subject: Deployment) -> Iterator[Finding]:
 
 
 def _of_lines(
-    code: str,
+    code: Code,
     lines: Sequence[OperatorLine],
     subject: Deployment,
     what: str = "",
@@ -152,7 +137,7 @@ def _of_lines(
     time_ns = sum(line.time_ns for line in lines)
     if lines and _share(time_ns, subject) >= least:
         yield Finding(
-            code=code,  # type: ignore[arg-type] # its callers name codes
+            code=code,
             what=what,
             count=len(lines),
             time_ns=time_ns,

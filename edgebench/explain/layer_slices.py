@@ -109,15 +109,8 @@ def model_of(layer: Layer, other: Network, shapes: Mapping[str, ValueInfoProto])
     """A layer as a model that reads its inputs and writes `read_as`. `shapes`: types of common tensors by name."""
     from onnx import helper
 
-    values = []
-    for name, tensor in layer.inputs:
-        value = type(shapes[tensor])()
-        value.CopyFrom(shapes[tensor])
-        value.name = name
-        values.append(value)
-    output = type(shapes[layer.tensor])()
-    output.CopyFrom(shapes[layer.tensor])
-    output.name = layer.read_as
+    values = [_renamed(shapes[tensor], name) for name, tensor in layer.inputs]
+    output = _renamed(shapes[layer.tensor], layer.read_as)
     fed = {name for name, _ in layer.inputs}
     read = {name for node in layer.nodes for name in node.input if name} - fed
     constants = [other.constants[name] for name in other.constants if name in read]
@@ -125,3 +118,10 @@ def model_of(layer: Layer, other: Network, shapes: Mapping[str, ValueInfoProto])
     return helper.make_model(
         graph, opset_imports=list(other.model.opset_import), ir_version=other.model.ir_version
     )
+
+
+def _renamed(value: ValueInfoProto, name: str) -> ValueInfoProto:
+    copy = type(value)()
+    copy.CopyFrom(value)
+    copy.name = name
+    return copy

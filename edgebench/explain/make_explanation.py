@@ -19,7 +19,7 @@ from edgebench.explain.numeric_report import NumericReport
 from edgebench.explain.numeric_worker import NumericAnswer, NumericJob
 from edgebench.explain.prediction import predict, too_coarse
 from edgebench.explain.profile_runs import Measured, Unmeasured
-from edgebench.explain.turn_statistics import compared_by_turn, figure
+from edgebench.explain.turn_statistics import figure
 from edgebench.measure import preparation_process
 from edgebench.measure.model_files import NotReady
 from edgebench.measure.prepare_targets import fetch_assets, make_targets
@@ -98,7 +98,7 @@ def _described(pair: Pair, cell: Cell, measured: Measured, place: Place) -> Depl
 
 def _groups(subject: Measured, against: Measured | None) -> tuple[list[Group], dict[str, str]]:
     """Operators of both beside each other; of one alone there are none."""
-    if against is None or against.profile is None or subject.profile is None:
+    if against is None:
         return [], {}
     names = common_names(against.nodes, subject.nodes)
     ours, theirs = against.profile.operators, subject.profile.operators
@@ -128,7 +128,7 @@ def _predicted(
 
 
 def _slowdown(subject: Measured, against: Measured) -> Figure:
-    turns = zip(compared_by_turn(subject), compared_by_turn(against), strict=False)
+    turns = zip(subject.compared_by_turn, against.compared_by_turn, strict=False)
     return figure([ours / theirs for ours, theirs in turns])
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]
 
+
 #: Bytes of intermediate tensors that are held at a time, and layers of a batch at most.
 MAX_BATCH_BYTES, MAX_BATCH_LAYERS = 256 << 20, 48
 #: Local errors that a precision explains; above, something is wrong with the layer.
@@ -34,6 +35,7 @@ LIMITS = {"int8": 0.1, "fp16": 0.01, "bf16": 0.03, "fp32": 1e-3}
 _BEHIND = "edgebench.delta."
 _WORST = 20
 Say = Callable[[str], object]
+Message = TypeVar("Message", bound=Any)  # of protobuf
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class _Measurement:
         ]
 
     def _reference_values(self, tensors: Sequence[str]) -> list[dict[str, NDArray[Any]]]:
-        session = _ort_session(self._with_outputs(self._reference.model, tensors), self._folder)
+        session = _ort_session(_with_outputs(self._reference.model, tensors), self._folder)
         found = []
         for item in self._items:
             answers = session.run([t for t in tensors if t not in item], dict(item))
@@ -158,16 +160,18 @@ class _Measurement:
     def _other_values(self, tensors: Sequence[str]) -> list[dict[str, NDArray[Any]]]:
         """What the whole model writes on its backend; nothing where the backend refuses to tell."""
         names = [t for t in dict.fromkeys(tensors) if t not in self._network.inputs]
-        path = self._folder / "other.onnx"
-        save_model(self._with_outputs(self._network.model, names), path, keep_opset=True)
+        file = self._saved(_with_outputs(self._network.model, names))
         try:
-            session = self._other.backend.open(
-                replace(self._other.model, path=path, inputs=(), outputs=()), self._other.options
-            )
+            session = self._other.backend.open(file, self._other.options)
             return [self._answer(session, item) for item in self._items]
         except (EdgebenchError, RuntimeError, ValueError) as error:
             self._skipped.setdefault("accumulated", f"{type(error).__name__}: {error}"[:200])
             return [{} for _ in self._items]
+
+    def _saved(self, model: ModelProto) -> ModelFile:
+        path = self._folder / "other.onnx"
+        save_model(model, path, keep_opset=True)
+        return replace(self._other.model, path=path, inputs=(), outputs=())
 
     @staticmethod
     def _answer(session: Any, item: Arrays) -> dict[str, NDArray[Any]]:
@@ -176,12 +180,9 @@ class _Measurement:
 
     def _local(self, layer: Layer, right: Sequence[Arrays]) -> list[NDArray[Any]] | None:
         """What the layer writes on the reference's own values."""
-        path = self._folder / "layer.onnx"
         try:
-            save_model(model_of(layer, self._network, self._shapes), path, keep_opset=True)
-            session = self._other.backend.open(
-                replace(self._other.model, path=path, inputs=(), outputs=()), self._other.options
-            )
+            file = self._saved(model_of(layer, self._network, self._shapes))
+            session = self._other.backend.open(file, self._other.options)
             answers = [
                 self._answer(session, {name: values[tensor] for name, tensor in layer.inputs})
                 for values in right
@@ -231,19 +232,25 @@ class _Measurement:
         errors = [_error(_each(values, name), _each(right, name)) for name in outputs]
         return max((error for error in errors if error is not None), default=None)
 
-    def _with_outputs(self, model: ModelProto, tensors: Sequence[str]) -> ModelProto:
-        """The model with these tensors as outputs too."""
-        from onnx import ModelProto, helper
 
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        known = {value.name for value in (*copy.graph.output, *copy.graph.input)}
-        infos = _value_infos(model)
-        for tensor in tensors:
-            if tensor not in known:
-                value = infos.get(tensor)
-                copy.graph.output.append(value or helper.make_empty_tensor_value_info(tensor))
-        return copy
+def _with_outputs(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """The model with these tensors as outputs too."""
+    from onnx import helper
+
+    copy = _copied(model)
+    known = {value.name for value in (*copy.graph.output, *copy.graph.input)}
+    infos = _value_infos(model)
+    for tensor in tensors:
+        if tensor not in known:
+            value = infos.get(tensor)
+            copy.graph.output.append(value or helper.make_empty_tensor_value_info(tensor))
+    return copy
+
+
+def _copied(message: Message) -> Message:
+    copy: Message = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def _value_infos(model: ModelProto) -> dict[str, ValueInfoProto]:
@@ -257,17 +264,15 @@ def _value_infos(model: ModelProto) -> dict[str, ValueInfoProto]:
 def _with_deltas(network: Network, tensors: Mapping[str, int]) -> ModelProto:
     """The reference with an input for each tensor, which is added to it before others read it. `tensors`: with
     the number of their axes."""
-    from onnx import ModelProto, TensorProto, helper
+    from onnx import TensorProto, helper
 
-    copy = ModelProto()
-    copy.CopyFrom(network.model)
+    copy = _copied(network.model)
     graph = copy.graph
     moved = {tensor: f"{tensor}.edgebench" for tensor in tensors}
     written = {value.name for value in graph.output}
     nodes = []
     for node in network.graph.node:
-        changed = type(node)()
-        changed.CopyFrom(node)
+        changed = _copied(node)
         changed.input[:] = [
             moved[n] if n in moved and (n in network.inputs or n not in written) else n
             for n in node.input

@@ -16,7 +16,7 @@ from edgebench.explain.explanation import Prediction
 from edgebench.explain.graph_facts import NodeFacts
 from edgebench.explain.node_groups import CONVERTING, Group
 from edgebench.explain.profile_runs import Measured
-from edgebench.explain.turn_statistics import compared_by_turn, figure
+from edgebench.explain.turn_statistics import figure
 from edgebench.operator_times import OperatorTime
 
 #: Nodes that pass a value on in whatever type it has: runtimes move conversions across them.
@@ -60,7 +60,7 @@ def predict(
     share = model.share(kept)
     if 1 / share < 1 + MIN_GAIN:
         return None
-    ours, theirs = compared_by_turn(against), compared_by_turn(subject)
+    ours, theirs = against.compared_by_turn, subject.compared_by_turn
     return Prediction(
         kept=[unit.group.main.name for place, unit in model.units.items() if place in kept],
         run_ns=figure([share * turn for turn in theirs]),
@@ -71,7 +71,6 @@ def predict(
 
 def too_coarse(measured: Measured) -> bool:
     """Whether the profiler's clock, of a microsecond, is a large part of what operators take."""
-    assert measured.profile is not None
     operators = measured.profile.operators
     return len(operators) * CLOCK_NS / 2 > MAX_CLOCK_SHARE * _sum_ns(operators)
 
@@ -86,9 +85,7 @@ class _Model:
         subject: Measured,
         names: Mapping[str, str],
     ) -> None:
-        assert against.profile is not None
-        assert subject.profile is not None
-        self._against, self._subject = against, subject
+        self._subject = subject
         quantised = _quantised(subject.nodes, names)
         self.units = {
             place: _unit(group)
@@ -99,8 +96,8 @@ class _Model:
         everything = frozenset(self.units)
         blocks = any(o.kind.startswith("Reorder") for o in against.profile.operators)
         self._blocks = frozenset(p for p, u in self.units.items() if u.in_blocks and blocks)
-        changed = _total_ns(subject.profile.operators, only_conversions=True)
-        moved = _total_ns(against.profile.operators, only_conversions=True)
+        changed = _sum_ns([o for o in subject.profile.operators if is_conversion(o)])
+        moved = _sum_ns([o for o in against.profile.operators if is_conversion(o)])
         self._type_price = _price(changed, self._changed(everything), DEFAULT_PRICE_NS)
         self._layout_price = _price(moved, self._moved(frozenset()), 0.0) if blocks else 0.0
 
@@ -155,7 +152,6 @@ class _Model:
 
     def share(self, kept: frozenset[int]) -> float:
         """What of the time is left: operators change their sum by a share, and the run by the same."""
-        assert self._subject.profile is not None
         total = _sum_ns(self._subject.profile.operators)
         return max(1 + self._change_ns(kept) / total, MIN_SHARE)
 
@@ -167,11 +163,6 @@ def _unit(group: Group) -> _Unit:
 
 def _sum_ns(operators: Sequence[OperatorTime]) -> float:
     return sum(median(operator.times_ns) for operator in operators)
-
-
-def _total_ns(operators: Sequence[OperatorTime], *, only_conversions: bool) -> float:
-    chosen = [o for o in operators if not only_conversions or is_conversion(o)]
-    return _sum_ns(chosen)
 
 
 def is_conversion(operator: OperatorTime) -> bool:

@@ -15,8 +15,6 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Open the deployment and its profiled twin, and warm both up."""
 
     job: Job
-    #: Profiles or not: without, only whole runs are timed.
-    profiled: bool = True
 
 
 class Turn(msgspec.Struct, frozen=True, tag="turn"):
@@ -40,15 +38,13 @@ class TurnDone(msgspec.Struct, frozen=True, tag="turn_done"):
 
     plain_ns: list[DurationNs]
     cpu_ns: list[DurationNs]  # CPU time of the process: all of it, where one thread computes
-    profiled_ns: list[
-        tuple[DurationNs, DurationNs]
-    ] = []  # of profiled runs: by the clock, and CPU time
+    profiled_ns: list[tuple[DurationNs, DurationNs]]  # of profiled runs: by the clock, and CPU time
 
 
 class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     """The last word: what was found out about a deployment."""
 
-    profile: Profile | None
+    profile: Profile
     effective: Effective
     nodes: list[NodeFacts]  # of the model's file, where it is ONNX
 

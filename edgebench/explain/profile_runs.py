@@ -6,8 +6,9 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 import msgspec
 
@@ -36,7 +37,7 @@ class Measured:
 
     plain_ns: list[list[int]]  # per turn, of runs that were not profiled
     cpu_ns: list[list[int]]  # of the same runs, the CPU time of the calling thread
-    profile: Profile | None
+    profile: Profile
     effective: Effective
     nodes: list[NodeFacts]
 
@@ -50,11 +51,10 @@ class Measured:
         """What ratios are made of: CPU time where one thread computes, as other programs do not lengthen it."""
         return self.cpu_ns if self.alone else self.plain_ns
 
-
-def _without_waits(found: Measured, runs: Sequence[RunTime]) -> Measured:
-    if found.profile is None or not found.alone:
-        return found
-    return replace(found, profile=without_waits(found.profile, runs))
+    @property
+    def compared_by_turn(self) -> list[float]:
+        """The median run of each turn, of runs that are not profiled."""
+        return [median(turn) for turn in self.compared_ns]
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,10 @@ class _Side:
 
 
 def profile_in_turns(
-    jobs: Sequence[Job],
-    time_out_s: float,
-    *,
-    profiled: bool = True,
-    budget_s: float = BUDGET_S,
-    seed: int = 0,
-    on_tick: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
+    jobs: Sequence[Job], time_out_s: float, *, budget_s: float = BUDGET_S, seed: int = 0
 ) -> list[Measured | Unmeasured]:
     """Profiles all jobs, each in a fresh process; they take turns in random order, so that a slow moment of
-    the machine meets all of them alike. `profiled` False: only whole runs are timed."""
+    the machine meets all of them alike."""
     with contextlib.ExitStack() as opened:
         sides = []
         for _ in jobs:
@@ -95,30 +88,23 @@ def profile_in_turns(
             except OSError as error:
                 return [Unmeasured(not_started(error)) for _ in jobs]
             sides.append(_Side(child))
-        talk = _Talk(on_tick)
         for side, job in zip(sides, jobs, strict=True):
-            warm = talk.ask(side, messages.Begin(job, profiled))
+            warm = _asked(side, messages.Begin(job))
             side.typical_ns = warm.typical_ns if isinstance(warm, messages.Warm) else 0
-        _take_turns(sides, talk, budget_s, random.Random(seed), clock)
+        _take_turns(sides, budget_s, random.Random(seed))
         for side in sides:
-            talk.ask(side, messages.Finish())
+            _asked(side, messages.Finish())
         return [side.found or Unmeasured(side.child.why_no_answer()) for side in sides]
 
 
-def _take_turns(
-    sides: Sequence[_Side],
-    talk: _Talk,
-    budget_s: float,
-    rng: random.Random,
-    clock: Callable[[], float],
-) -> None:
+def _take_turns(sides: Sequence[_Side], budget_s: float, rng: random.Random) -> None:
     open_ones = [side for side in sides if side.found is None]
-    end_s = clock() + budget_s
+    end_s = time.monotonic() + budget_s
     for turn in range(MAX_TURNS):
-        if turn >= MIN_TURNS and clock() > end_s:
+        if turn >= MIN_TURNS and time.monotonic() > end_s:
             return
         for side in rng.sample(open_ones, len(open_ones)):
-            done = talk.ask(side, messages.Turn(_runs(side.typical_ns)))
+            done = _asked(side, messages.Turn(_runs(side.typical_ns)))
             if isinstance(done, messages.TurnDone):
                 side.turns.append(done)
 
@@ -128,34 +114,29 @@ def _runs(typical_ns: int) -> int:
     return max(1, min(MAX_RUNS, math.ceil(TURN_S * 1e9 / max(2 * typical_ns, 1))))
 
 
-class _Talk:
-    """Says something to a worker and hears its answer; the last one is kept."""
+def _asked(side: _Side, ask: messages.Ask) -> messages.Answer | None:
+    """Says something to a worker and hears its answer; the last one is kept in `side.found`."""
+    if side.found is not None:
+        return None
+    answers: list[messages.Answer] = []
 
-    def __init__(self, on_tick: Callable[[], None]) -> None:
-        self._on_tick = on_tick
+    def hear(line: bytes) -> Phase | Reason | None:
+        try:
+            said = messages.decode_said(line)
+        except (msgspec.MsgspecError, RecursionError):
+            return garbled_reason(line, side.child.phase)
+        if isinstance(said, Phase):
+            return said
+        answers.append(said)
+        return None
 
-    def ask(self, side: _Side, ask: messages.Ask) -> messages.Answer | None:
-        if side.found is not None:
-            return None
-        answers: list[messages.Answer] = []
-
-        def hear(line: bytes) -> Phase | Reason | None:
-            try:
-                said = messages.decode_said(line)
-            except (msgspec.MsgspecError, RecursionError):
-                return garbled_reason(line, side.child.phase)
-            if isinstance(said, Phase):
-                return said
-            answers.append(said)
-            return None
-
-        last = isinstance(ask, messages.Finish)
-        side.child.send(messages.encode(ask) + b"\n", last=last)
-        if not side.child.listen(hear, self._on_tick):
-            side.found = Unmeasured(side.child.why_no_answer())
-            return None
-        side.found = _profile_of(answers[0], side.turns)
-        return answers[0]
+    last = isinstance(ask, messages.Finish)
+    side.child.send(messages.encode(ask) + b"\n", last=last)
+    if not side.child.listen(hear):
+        side.found = Unmeasured(side.child.why_no_answer())
+        return None
+    side.found = _profile_of(answers[0], side.turns)
+    return answers[0]
 
 
 def _profile_of(
@@ -168,5 +149,8 @@ def _profile_of(
     if isinstance(answer, messages.Profiled):
         plain, cpu = [turn.plain_ns for turn in turns], [turn.cpu_ns for turn in turns]
         found = Measured(plain, cpu, answer.profile, answer.effective, answer.nodes)
-        return _without_waits(found, [RunTime(*run) for turn in turns for run in turn.profiled_ns])
+        if not found.alone:
+            return found
+        runs = [RunTime(*run) for turn in turns for run in turn.profiled_ns]
+        return replace(found, profile=without_waits(found.profile, runs))
     return None

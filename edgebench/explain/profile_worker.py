@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from edgebench.processes.parent_tie import be_first_to_go, die_with_parent, limi
 if TYPE_CHECKING:
     from edgebench.backend import Session
     from edgebench.explain.graph_facts import NodeFacts
-    from edgebench.operator_times import Profile, Profiler
+    from edgebench.operator_times import Profiler
     from edgebench.preparation.input_pool import Feeds
 
 #: Plain runs before the first turn, at least and at most so long.
@@ -101,14 +102,10 @@ class _Opened:
         self._next = 0
         link.phase("warm-up")
         self.typical_ns = self._warm_up()
-        self._profiler = self._profiled(link) if begin.profiled else None
-
-    def _profiled(self, link: _Link) -> Profiler:
         link.phase("load of the profiled model")
-        profiler = self._session.profiler()
-        for _ in range(profiler.warm_up):
-            profiler.run(self._feeds[0])
-        return profiler
+        self._profiler: Profiler = self._session.profiler()
+        for _ in range(self._profiler.warm_up):
+            self._profiler.run(self._feeds[0])
 
     def _warm_up(self) -> int:
         start_s = time.monotonic()
@@ -120,31 +117,22 @@ class _Opened:
         return sorted(taken_ns)[len(taken_ns) // 2]
 
     def _plain(self) -> tuple[int, int]:
-        """What a run that is not profiled takes, by the clock and of this process's CPU time."""
-        prepared = self._prepared[self._next % len(self._prepared)]
-        cpu_ns, start_ns = time.process_time_ns(), time.perf_counter_ns()
-        self._session.run(prepared)
-        return time.perf_counter_ns() - start_ns, time.process_time_ns() - cpu_ns
+        return _timed(self._session.run, self._prepared[self._next % len(self._prepared)])
+
+    def _profiled(self) -> tuple[int, int]:
+        return _timed(self._profiler.run, self._feeds[self._next % len(self._feeds)])
 
     def turn(self, runs: int) -> messages.TurnDone:
         """Runs so many inputs, each plain and profiled."""
         plain, profiled = [], []
         for _ in range(runs):
             plain.append(self._plain())
-            if self._profiler is not None:
-                profiled.append(self._profiled_run(self._profiler))
+            profiled.append(self._profiled())
             self._next += 1
         return messages.TurnDone([wall for wall, _ in plain], [cpu for _, cpu in plain], profiled)
 
-    def _profiled_run(self, profiler: Profiler) -> tuple[int, int]:
-        """What a profiled run takes, by the clock and of CPU time."""
-        cpu_ns, start_ns = time.process_time_ns(), time.perf_counter_ns()
-        profiler.run(self._feeds[self._next % len(self._feeds)])
-        return time.perf_counter_ns() - start_ns, time.process_time_ns() - cpu_ns
-
     def finish(self) -> messages.Profiled:
-        profile: Profile | None = None if self._profiler is None else self._profiler.finish()
-        return messages.Profiled(profile, self._session.effective(), self._nodes())
+        return messages.Profiled(self._profiler.finish(), self._session.effective(), self._nodes())
 
     def _nodes(self) -> list[NodeFacts]:
         from edgebench.explain.graph_facts import read_nodes
@@ -152,6 +140,13 @@ class _Opened:
         if self._model.format != "onnx":
             return []
         return read_nodes(Path(self._job.model_path))
+
+
+def _timed(run: Callable[[Any], object], inputs: Any) -> tuple[int, int]:
+    """What a run takes, by the clock and of this process's CPU time."""
+    cpu_ns, start_ns = time.process_time_ns(), time.perf_counter_ns()
+    run(inputs)
+    return time.perf_counter_ns() - start_ns, time.process_time_ns() - cpu_ns
 
 
 def _feeds(job: Job, session: Session) -> list[Feeds]:

@@ -29,7 +29,6 @@ def profile_of(
         return Reason(code=NOT_PROFILED, message=found.reason.message, fix=found.reason.fix)
     named = describe_deployment.Named("", "", job.backend, {})
     told = describe_deployment.deployment(named, found, calibration)
-    whole = 0 if found.profile is None else len(found.profile.operators)
     return OperatorProfile(
         source=told.source,
         runs=told.runs,
@@ -37,6 +36,6 @@ def profile_of(
         profiled_ns=told.profiled_ns,
         operators_ns=told.operators_ns,
         operators=told.operators,
-        left_out=whole - len(told.operators),
+        left_out=len(found.profile.operators) - len(told.operators),
         notes=[note for note in told.notes if note not in found.effective.notes],
     )

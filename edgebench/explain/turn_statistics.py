@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from statistics import median
 
 from edgebench.explain.explanation import Figure
-from edgebench.explain.profile_runs import Measured
 from edgebench.stats import binomial_cdf
 
 CONFIDENCE = 0.95
@@ -36,8 +35,3 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     ordered = sorted(values)
     last = len(ordered) - 1
     return ordered[last // 4], median(ordered), ordered[last - last // 4]
-
-
-def compared_by_turn(measured: Measured) -> list[float]:
-    """The median run of each turn, of runs that are not profiled."""
-    return [median(turn) for turn in measured.compared_ns]
