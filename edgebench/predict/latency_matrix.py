@@ -32,9 +32,6 @@ class Cells:
     rows: dict[tuple[str, str], Row]  # device, cell -> the row that the number is of
     examples: dict[str, Row]  # cell -> one of its rows, for its workload, variant and scenario
 
-    def index(self, device: str) -> int:
-        return self.devices.index(device)
-
 
 def time_ns(row: Row) -> float | None:
     """What is predicted of a row: its median latency, offline the time of an item; None where it was not measured."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from edgebench.calibration import Calibration
@@ -19,7 +21,9 @@ from edgebench.predict.conformal_interval import (
 )
 from edgebench.predict.latency_matrix import Cells, features_of
 from edgebench.predict.low_rank_model import (
+    Indices,
     Numbers,
+    Prior,
     condition,
     make_prior,
     most_representative,
@@ -30,33 +34,43 @@ MIN_ANCHORS: Final = 3
 SURE_DEVICES: Final = 9  # with fewer known devices a 90 % interval is a guess
 
 
+@dataclass(frozen=True)
+class _Known:
+    """The cells that other devices ran, and what the device itself took for them."""
+
+    ids: list[str]
+    others: Numbers  # log latencies, devices x cells
+    own: Numbers  # log latencies; NaN: not measured
+    features: Numbers
+
+    @property
+    def measured(self) -> Indices:
+        return np.flatnonzero(~np.isnan(self.own))
+
+    @property
+    def asked(self) -> Indices:
+        return np.flatnonzero(np.isnan(self.own))
+
+
 def predict_device(
     cells: Cells, device: str, calibrations: Sequence[Calibration], count: int = SUGGESTIONS
 ) -> Prediction:
     """Raises UsageError where the device and the others have too few cells in common."""
-    known, own, features = _split(cells, device, calibrations)
-    anchors = np.flatnonzero(~np.isnan(own) & ~np.isnan(known).all(axis=0))
-    _refuse_too_few(cells, device, len(known), len(anchors))
-    kept = np.flatnonzero(~np.isnan(known).all(axis=0))
-    known, features, own = known[:, kept], features[kept], own[kept]
-    measured, asked = np.flatnonzero(~np.isnan(own)), np.flatnonzero(np.isnan(own))
-    prior = make_prior(known, features)
-    calibrated = calibrate_intervals(known, features, measured, own[measured])
-    found = condition(prior, measured, own[measured], asked)
-    names = [cells.ids[place] for place in kept]
+    known = _known(cells, device, calibrations)
+    measured, asked = known.measured, known.asked
+    _refuse_too_few(cells, device, len(known.others), len(measured))
+    prior = make_prior(known.others, known.features)
+    own = known.own[measured]
+    calibrated = calibrate_intervals(known.others, known.features, measured, own)
+    found = condition(prior, measured, own, asked)
     predicted = [
-        _predicted(cells, names[place], device, (mean, deviation), calibrated)
+        _predicted(cells, known.ids[place], device, (mean, deviation), calibrated)
         for place, mean, deviation in zip(asked, found.mean, found.deviation, strict=True)
     ]
-    next_ones = most_representative(prior, measured, asked, count)
-    return Prediction(
-        device=device,
-        known_devices=[name for name in cells.devices if name != device],
-        anchors=[names[place] for place in measured],
-        confidence=CONFIDENCE,
+    return msgspec.structs.replace(
+        _suggestions(cells, device, known, prior, count),
         calibrated_on=calibrated.devices,
         predicted=sorted(predicted, key=lambda each: each.id),
-        suggested=[_suggested(cells, names[place], device) for place in next_ones],
         notes=_notes(calibrated),
     )
 
@@ -65,43 +79,41 @@ def suggest_anchors(
     cells: Cells, device: str | None, calibrations: Sequence[Calibration], count: int = SUGGESTIONS
 ) -> Prediction:
     """The cells to measure first on a device that ran few, or none."""
-    name = device if device in cells.devices else None
-    known, own, features = _split(cells, name, calibrations)
-    kept = (
-        np.flatnonzero(~np.isnan(known).all(axis=0)) if len(known) else np.array([], dtype=np.intp)
-    )
-    if not len(kept):
+    known = _known(cells, device if device in cells.devices else None, calibrations)
+    if not known.ids:
         raise UsageError(
             "no other device ran any cell: nothing tells which cells are informative",
             "give the results of at least one other device",
         )
-    prior = make_prior(known[:, kept], features[kept])
-    measured = np.flatnonzero(~np.isnan(own[kept]))
-    left = np.flatnonzero(np.isnan(own[kept]))
+    return _suggestions(cells, device, known, make_prior(known.others, known.features), count)
+
+
+def _known(cells: Cells, device: str | None, calibrations: Sequence[Calibration]) -> _Known:
+    features = features_of(cells, calibrations, device or "")
+    others, own = cells.log_ns, np.full(len(cells.ids), np.nan)
+    if device is not None:
+        at = cells.devices.index(device)
+        others, own = np.delete(cells.log_ns, at, axis=0), cells.log_ns[at]
+    kept = np.flatnonzero(~np.isnan(others).all(axis=0))
+    ids = [cells.ids[place] for place in kept]
+    return _Known(ids, others[:, kept], own[kept], features[kept])
+
+
+def _suggestions(
+    cells: Cells, device: str | None, known: _Known, prior: Prior, count: int
+) -> Prediction:
+    """What to measure next; nothing is predicted yet."""
+    places = most_representative(prior, known.measured, known.asked, count)
     return Prediction(
         device=device,
-        known_devices=[each for each in cells.devices if each != device],
-        anchors=[cells.ids[kept[place]] for place in measured],
+        known_devices=[name for name in cells.devices if name != device],
+        anchors=[known.ids[place] for place in known.measured],
         confidence=CONFIDENCE,
         calibrated_on=0,
         predicted=[],
-        suggested=[
-            _suggested(cells, cells.ids[kept[place]], device)
-            for place in most_representative(prior, measured, left, count)
-        ],
+        suggested=[_suggested(cells, known.ids[place], device) for place in places],
         notes=[],
     )
-
-
-def _split(
-    cells: Cells, device: str | None, calibrations: Sequence[Calibration]
-) -> tuple[Numbers, Numbers, Numbers]:
-    """Log latencies of the other devices, those of the device, and features."""
-    features = features_of(cells, calibrations, device or "")
-    if device is None:
-        return cells.log_ns, np.full(len(cells.ids), np.nan), features
-    at = cells.index(device)
-    return np.delete(cells.log_ns, at, axis=0), cells.log_ns[at], features
 
 
 def _refuse_too_few(cells: Cells, device: str, known: int, anchors: int) -> None:

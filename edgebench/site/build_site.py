@@ -17,6 +17,7 @@ from edgebench.analysis.pick_report import Choice
 from edgebench.metrics import METRICS
 from edgebench.render.number_format import estimate_mark, measured, quantity, with_width
 from edgebench.site.site_data import Cell, DevicePage, Index, Newest, ReportLink
+from edgebench.trend.cell_series import started_ranks
 from edgebench.trend.trend_report import Series, Trend
 
 MAX_POINTS = 400  # of a series on a page, the newest ones
@@ -28,16 +29,9 @@ first = itemgetter(0)
 def newest_rows(frame: Frame) -> Indices:
     """The last row of each cell and device, by the start of its run, whatever became of it."""
     groups = frame.grouped(("device", "id", "rate_per_s")).codes
-    started = frame.codes("started_utc")
-    order = np.lexsort((np.arange(len(frame)), _ranks(started.names)[started.codes], groups))
+    order = np.lexsort((np.arange(len(frame)), started_ranks(frame), groups))
     last = np.flatnonzero(np.append(np.diff(groups[order]) != 0, True)) if len(order) else order
     return np.sort(order[last])
-
-
-def _ranks(names: Sequence[object]) -> Indices:
-    ranks = np.empty(len(names), dtype=np.intp)
-    ranks[sorted(range(len(names)), key=lambda at: str(names[at] or ""))] = np.arange(len(names))
-    return ranks
 
 
 class SiteBuilder:

@@ -6,7 +6,9 @@ import itertools
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from edgebench.analysis.frame import Frame
@@ -14,9 +16,9 @@ from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.metrics import METRICS, Metric
 from edgebench.record import Record
 from edgebench.trend import change_points
-from edgebench.trend.cell_series import CellSeries, Sample, is_ok, of_several_meters, series_of
+from edgebench.trend.cell_series import CellSeries, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
-from edgebench.trend.trend_report import By, Point, Series, Step, Trend
+from edgebench.trend.trend_report import By, Series, Step, Trend
 from edgebench.words import note_words
 from edgebench.words.note_words import (
     ENERGY_MODELLED,
@@ -47,7 +49,7 @@ def build_trend(
     chosen = metrics or [METRICS["latency.p50"], METRICS["throughput"]]
     cells = [_newest(each) for each in series_of(frame, chosen, by) if metrics or _is_main(each)]
     found = [
-        change_points.find_steps([sample.value for sample in each.samples], _seed(each))
+        change_points.find_steps([point.value for point in each.points], _seed(each))
         for each in cells
     ]
     believed = change_points.believed(found)
@@ -65,8 +67,7 @@ def _is_main(cell: CellSeries) -> bool:
 
 
 def _newest(cell: CellSeries) -> CellSeries:
-    samples = cell.samples[-change_points.MAX_RUNS :]
-    return CellSeries(cell.identity, cell.metric, samples, cell.last_row)
+    return replace(cell, points=cell.points[-change_points.MAX_RUNS :])
 
 
 def _seed(cell: CellSeries) -> int:
@@ -82,10 +83,11 @@ def _series(
     stands: bool,
     environments: Environments,
 ) -> Series:
-    identity, samples = cell.identity, cell.samples
-    values = np.array([sample.value for sample in samples])
+    identity = cell.identity
+    values = np.array([point.value for point in cell.points])
     better = cell.metric.better or frame.text("quality.better", cell.last_row)
-    steps = _steps(cell, found, better, environments) if stands else []
+    known = len(values) > 1 and values.min() > 0
+    steps = list(_steps(cell, found, better, environments)) if stands else []
     return Series(
         device=identity.device,
         id=identity.id,
@@ -97,71 +99,46 @@ def _series(
         metric=cell.metric.name,
         unit=cell.metric.unit,
         better=better,
-        points=[_point(sample, at in found.outliers) for at, sample in enumerate(samples)],
+        points=[
+            msgspec.structs.replace(point, outlier=at in found.outliers)
+            for at, point in enumerate(cell.points)
+        ],
         steps=steps,
         p_value=found.p_value,
-        noise=change_points.noise_of(np.log(values))
-        if len(values) > 1 and values.min() > 0
-        else None,
-    )
-
-
-def _point(sample: Sample, outlier: bool) -> Point:
-    return Point(
-        runs=list(sample.runs),
-        started_utc=sample.started_utc,
-        commit=sample.commit,
-        value=sample.value,
-        low=sample.low,
-        high=sample.high,
-        outlier=outlier,
+        noise=change_points.noise_of(np.log(values)) if known else None,
     )
 
 
 def _steps(
     cell: CellSeries, found: change_points.Steps, better: str | None, environments: Environments
-) -> list[Step]:
-    edges = [0, *(step.at for step in found.steps), len(cell.samples)]
+) -> Iterator[Step]:
+    edges = [0, *(step.at for step in found.steps), len(cell.points)]
     levels = [
-        float(np.median([sample.value for sample in cell.samples[start:end]]))
+        float(np.median([point.value for point in cell.points[start:end]]))
         for start, end in itertools.pairwise(edges)
     ]
-    return [
-        _step(cell, step, levels[place], levels[place + 1], better, environments)
-        for place, step in enumerate(found.steps)
-    ]
-
-
-def _step(
-    cell: CellSeries,
-    step: change_points.Step,
-    before: float,
-    after: float,
-    better: str | None,
-    environments: Environments,
-) -> Step:
-    last, first = cell.samples[step.at - 1], cell.samples[step.at]
     device = cell.identity.device
-    cause = cause_of(
-        cell.identity,
-        environments.get(
-            (device, last.runs[0])
-        ),  # of a commit that was measured before and after a change
-        environments.get((device, first.runs[-1])),
-        (last.commit, first.commit),
-    )
-    return Step(
-        at=step.at,
-        before=before,
-        after=after,
-        change=after / before - 1 if before > 0 and after > 0 else None,
-        better=None if better is None else (after < before) == (better == "lower"),
-        p_value=step.p_value,
-        explained=cause.explained,
-        commits=cause.commits,
-        confirm=cause.confirm,
-        why_not=cause.why_not,
-    )
+    for step, (before, after) in zip(found.steps, itertools.pairwise(levels), strict=True):
+        last, first = cell.points[step.at - 1], cell.points[step.at]
+        cause = cause_of(
+            cell.identity,
+            # The runs beside the step, of commits that were measured several times.
+            environments.get((device, last.runs[0])),
+            environments.get((device, first.runs[-1])),
+            (last.commit, first.commit),
+        )
+        yield Step(
+            at=step.at,
+            before=before,
+            after=after,
+            change=after / before - 1 if before > 0 and after > 0 else None,
+            better=None if better is None else (after < before) == (better == "lower"),
+            p_value=step.p_value,
+            explained=cause.explained,
+            commits=cause.commits,
+            confirm=cause.confirm,
+            why_not=cause.why_not,
+        )
 
 
 def _left_out(frame: Frame, metrics: Sequence[Metric], series: Sequence[Series]) -> Iterator[str]:

@@ -6,29 +6,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
 from edgebench.errors import UsageError
 from edgebench.metrics import Metric
-from edgebench.trend.trend_report import By
+from edgebench.trend.trend_report import By, Point
 
 #: What the joules of comparable rows share.
 ORIGIN = ("energy.kind", "energy.scope")
 _KEY = ("device", "id", "rate_per_s")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One point: a run, or all runs of a commit."""
-
-    runs: tuple[str, ...]
-    started_utc: str
-    commit: str | None
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +26,7 @@ class CellSeries:
 
     identity: Identity
     metric: Metric
-    samples: tuple[Sample, ...]
+    points: list[Point]
     last_row: int
 
 
@@ -54,7 +43,7 @@ def series_of(frame: Frame, metrics: Sequence[Metric], by: By) -> Iterator[CellS
             "--by date; `edgebench run` notes the commit where it is started in a git checkout",
         )
     groups = frame.grouped(_KEY)
-    order = np.lexsort((_times(frame), groups.codes))
+    order = np.lexsort((started_ranks(frame), groups.codes))
     order = order[is_ok(frame)[order]]
     edges = np.flatnonzero(np.diff(groups.codes[order])) + 1
     for rows in np.split(order, edges) if len(order) else []:
@@ -79,7 +68,7 @@ def of_several_meters(frame: Frame, rows: Indices) -> bool:
     return len(pairs) > len(np.unique(cells))
 
 
-def _times(frame: Frame) -> Indices:
+def started_ranks(frame: Frame) -> Indices:
     """The place of each row in time: when its run started, else where it stands in the files."""
     started = frame.codes("started_utc")
     names = [str(name or "") for name in started.names]
@@ -97,12 +86,10 @@ def _series(frame: Frame, rows: Indices, metric: Metric, by: By) -> CellSeries |
         return None
     last_of = {frame.text("run", int(row)): int(row) for row in rows}  # a cell once a run
     kept = list(last_of.values())
-    samples = [_sample(frame, row, metric) for row in kept]
+    points = [_point(frame, row, metric) for row in kept]
     if by == "commit":
-        samples = list(_by_commit(samples))
-    if not samples:
-        return None
-    return CellSeries(frame.identity(kept[-1]), metric, tuple(samples), kept[-1])
+        points = list(_by_commit(points))
+    return CellSeries(frame.identity(kept[-1]), metric, points, kept[-1]) if points else None
 
 
 def _of_one_meter(frame: Frame, rows: Indices) -> Indices:
@@ -112,9 +99,9 @@ def _of_one_meter(frame: Frame, rows: Indices) -> Indices:
     return measured[origins == origins[-1]] if len(measured) else measured
 
 
-def _sample(frame: Frame, row: int, metric: Metric) -> Sample:
-    return Sample(
-        runs=(str(frame.text("run", row)),),
+def _point(frame: Frame, row: int, metric: Metric) -> Point:
+    return Point(
+        runs=[str(frame.text("run", row))],
         started_utc=str(frame.text("started_utc", row) or ""),
         commit=frame.text("commit", row),
         value=float(frame.numbers(metric.column())[row]),
@@ -127,21 +114,20 @@ def _bound(values: Numbers, row: int) -> float | None:
     return None if np.isnan(values[row]) else float(values[row])
 
 
-def _by_commit(samples: Sequence[Sample]) -> Iterator[Sample]:
+def _by_commit(points: Sequence[Point]) -> Iterator[Point]:
     """The runs of each commit as one point, in the order in which commits were first measured."""
-    of_commit: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.commit is not None:
-            of_commit.setdefault(sample.commit, []).append(sample)
-    for commit, together in of_commit.items():
-        single = together[0] if len(together) == 1 else None
-        yield Sample(
-            runs=tuple(run for each in together for run in each.runs),
-            started_utc=together[0].started_utc,
-            commit=commit,
+    of_commit: dict[str, list[Point]] = {}
+    for point in points:
+        if point.commit is not None:
+            of_commit.setdefault(point.commit, []).append(point)
+    for first, *others in of_commit.values():
+        together = [first, *others]
+        yield msgspec.structs.replace(
+            first,
+            runs=[run for each in together for run in each.runs],
             value=_middle([each.value for each in together]),
-            low=single.low if single else None,
-            high=single.high if single else None,
+            low=None if others else first.low,
+            high=None if others else first.high,
         )
 
 

@@ -19,7 +19,7 @@ class Point(Part, frozen=True, kw_only=True):
     value: float
     low: float | None  # 95 % interval of a single run; None: it has none, or there are several
     high: float | None
-    outlier: bool  # it stands alone: no step
+    outlier: bool = False  # it stands alone: no step
 
 
 class Step(Part, frozen=True, kw_only=True):
