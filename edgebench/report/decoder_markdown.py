@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgebench.render.table_markdown import escape
 from edgebench.report.decoder_rows import COLUMNS, cells_of_head, facts_of, head_of, state_of
+from edgebench.report.page_rows import markdown_table
 from edgebench.report.report_model import Decoder, DecoderTable, Report
 from edgebench.scaling.scaling_rows import ScalingCell, ScalingGroup
 
@@ -35,7 +36,7 @@ def _decoders(report: Report, table: DecoderTable) -> Iterator[str]:
         for decoder in table.decoders[:_MAX_ROWS]
     ]
     first = len(names)
-    yield from _table((*names, *COLUMNS, "state"), rows, range(first, first + len(COLUMNS)))
+    yield from markdown_table((*names, *COLUMNS, "state"), rows, range(first, first + len(COLUMNS)))
     if len(table.decoders) > _MAX_ROWS:
         yield f"{len(table.decoders) - _MAX_ROWS} further rows are left out here."
         yield ""
@@ -62,18 +63,8 @@ def _cell(report: Report, cell: ScalingCell) -> Iterator[str]:
     yield ""
     head = ("", *report.scaling_names)
     rows = [("*" if point.front else "", *point.cells) for point in cell.points]
-    yield from _table(head, rows, range(1, len(head)))
+    yield from markdown_table(head, rows, range(1, len(head)))
     for words in (*(fit.words for fit in cell.fits), cell.agreement):
         if words:
             yield f"- {escape(words)}"
-    yield ""
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]
-) -> Iterator[str]:
-    yield f"| {' | '.join(map(escape, head))} |"
-    yield "|" + "".join("--:|" if n in numbers else "---|" for n in range(len(head)))
-    for row in rows:
-        yield f"| {' | '.join(map(escape, row))} |"
     yield ""

@@ -11,7 +11,8 @@ from edgebench.report.report_model import Decoder, DecoderTable, Report, ReportR
 from edgebench.text.plain_text import plain
 
 _HEAD = ("runtime", "precision", "threads", "tokens")
-_FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
+#: What tables call the place of a row.
+FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
 #: Facts of a row that the table of decoders shows, in its order.
 COLUMNS = (
     "TTFT", "TPOT", "decode tokens/s", "prefill tokens/s", "memory", "perplexity", "agreement"
@@ -51,7 +52,7 @@ def facts_of(report: Report, row: ReportRow) -> list[str]:
 
 
 def state_of(row: ReportRow) -> str:
-    return "choice" if row.pick else _FRONTS[row.front]
+    return "choice" if row.pick else FRONTS[row.front]
 
 
 def _table(table: Table, name: str, members: Sequence[int]) -> DecoderTable:

@@ -13,6 +13,7 @@ from edgebench.analysis.table_types import Front, Row, Table
 from edgebench.render import deploy_line, table_wording
 from edgebench.render.table_cells import number_columns
 from edgebench.text.plain_text import plain
+from edgebench.words.note_words import counted
 
 MAX_ROWS = 60  # of a block; the table has them all
 MAX_PICKS = 4  # lines of the summary
@@ -25,8 +26,8 @@ def summary(table: Table, notes: Sequence[str]) -> str:
     """Says in a few lines how many rows there are, and what to deploy."""
     workloads = {row.workload for row in table.rows}
     ranked = sum(row.ranked for row in table.rows)
-    rows, where = _count(len(table.rows), "row"), _count(len(table.devices), "device")
-    what = f"{rows}, {ranked} ranked; {_count(len(workloads), 'workload')} on {where}"
+    rows, where = counted(len(table.rows), "row"), counted(len(table.devices), "device")
+    what = f"{rows}, {ranked} ranked; {counted(len(workloads), 'workload')} on {where}"
     lines = [f"<edgebench.Results: {what}>"]
     blocks = table_wording.blocks(table)
     for front, pick, members in blocks[:MAX_PICKS]:
@@ -98,7 +99,3 @@ def _note(note: str) -> str:
 def _text(words: str) -> str:
     """Text as text: Jupyter takes $ for a formula, also where it stands in HTML."""
     return escaped(plain(words)).replace("$", "&#36;")
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"

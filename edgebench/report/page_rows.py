@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from edgebench.render.table_markdown import escape
 from edgebench.report.html_escape import esc
 from edgebench.report.report_model import Figure, Group, Report, ReportRow
 
@@ -62,3 +63,14 @@ def _unable(backend: str, names: Mapping[str, Sequence[str]]) -> str:
     count = sum(map(len, names.values()))
     words = f"{backend}: {count} variant{'s' * (count != 1)} unsupported"
     return f'<details class="unable"><summary>{esc(words)}</summary><ul>{items}</ul></details>'
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> Iterator[str]:
+    """The lines of a table with an empty one behind it; `numbers` are the columns set right."""
+    yield f"| {' | '.join(map(escape, head))} |"
+    yield "|" + "".join("--:|" if n in numbers else "---|" for n in range(len(head)))
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"
+    yield ""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
+from textwrap import wrap
 from typing import Any, TypeAlias
 
 import msgspec
@@ -23,6 +24,7 @@ _INDEPENDENT = {
 }
 _MAX_GROUPS = 8
 _MAX_LINES = 6
+_LINE = 110  # characters of a subtitle
 _WIDTHS = (430, 300)
 _HEIGHT = 250
 _MARGIN = 18  # pixels between the outermost points and the edge
@@ -119,18 +121,14 @@ def _line(report: Report, group: Group) -> Spec:
     return {
         "title": {
             "text": f"{group.name} · {group.scenario}",
-            "subtitle": [line for text in words for line in _wrapped(text)],
+            "subtitle": [
+                line for text in words for line in wrap(text, _LINE, break_on_hyphens=False)
+            ],
         },
         "hconcat": parts,
         "spacing": 40,
         "resolve": _INDEPENDENT,
     }
-
-
-def _wrapped(text: str, width: int = 110) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _tradeoff(report: Report, group: Group) -> Spec:
@@ -319,7 +317,7 @@ def _scaling(report: Report, group: ScalingGroup) -> Spec:
     words = [f"within {pick.within}: {pick.text}" for pick in group.picks]
     title = {
         "text": f"{group.name}{where} · tokens x votes",
-        "subtitle": [line for text in words for line in _wrapped(text)],
+        "subtitle": [line for text in words for line in wrap(text, _LINE, break_on_hyphens=False)],
     }
     return {**drawn, "title": title}
 

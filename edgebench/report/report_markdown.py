@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from edgebench.render.table_markdown import escape
 from edgebench.report import decoder_markdown
-from edgebench.report.page_rows import demanded
+from edgebench.report.decoder_rows import FRONTS
+from edgebench.report.page_rows import demanded, markdown_table
 from edgebench.report.report_model import Decision, Group, Report, ReportRow, SearchSummary
+from edgebench.roofline.roofline_rows import RoofPoint
 
 _COLUMNS = ("p50", "p90", "items/s", "memory", "quality", "energy")
 _MAX_ROWS = 40  # rows and commands of a group: GitHub takes 65,536 characters
-_FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
 
 
 def render(report: Report) -> str:
@@ -51,7 +52,8 @@ def _search(found: SearchSummary) -> Iterator[str]:
     yield ""
     for text in found.doubts:
         yield f"- {escape(text)}"
-    yield from _table(found.head, found.rows)
+    yield ""
+    yield from markdown_table(found.head, found.rows)
     for text in found.tested:
         yield f"- {escape(text)}"
     if found.why:
@@ -60,15 +62,6 @@ def _search(found: SearchSummary) -> Iterator[str]:
         yield ""
         for text in found.kept_words:
             yield f"- {escape(text)}"
-    yield ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield ""
-    yield f"| {' | '.join(map(escape, head))} |"
-    yield "|---" * len(head) + "|"
-    for row in rows:
-        yield f"| {' | '.join(map(escape, row))} |"
     yield ""
 
 
@@ -115,7 +108,7 @@ def _row(report: Report, row: ReportRow, several: bool) -> str:
     facts = dict(zip(report.fact_names, row.facts, strict=True))
     mark = {"yes": "`*`", "struck": "`x`"}.get(row.front, "")
     label = escape(row.label)
-    front = _FRONTS[row.front]
+    front = FRONTS[row.front]
     if row.probability is not None:
         front += f" ({row.probability:.2f})"
     cells = [
@@ -138,12 +131,8 @@ def _environment(report: Report) -> Iterator[str]:
     if report.differences:
         yield "What differs between the runs:"
         yield ""
-        yield f"| fact | {' | '.join(escape(place) for place in report.places)} |"
-        yield f"|---|{'---|' * len(report.places)}"
-        for difference in report.differences:
-            cells = [f"{difference.topic}: {difference.name}", *difference.values]
-            yield f"| {' | '.join(escape(cell) for cell in cells)} |"
-        yield ""
+        rows = [(f"{each.topic}: {each.name}", *each.values) for each in report.differences]
+        yield from markdown_table(("fact", *report.places), rows)
 
 
 def _roofline(report: Report) -> Iterator[str]:
@@ -159,19 +148,23 @@ def _roofline(report: Report) -> Iterator[str]:
             f"{roof.peak_gbytes_per_s:.4g} GB/s"
         )
     yield ""
-    yield "| row | operations per byte | GOP/s | of the peak | bound by |"
-    yield "|---|--:|--:|--:|---|"
-    for point in report.roof_points[:_MAX_ROWS]:
-        row = report.rows[point.row]
-        share = "-" if point.efficiency is None else f"{point.efficiency:.1%}"
-        yield (
-            f"| {escape(f'{report.groups[row.group].name}: {row.label}')} | {point.ops_per_byte:.3g} | "
-            f"{point.gops_per_s:.4g} | {share} | {point.bound or '-'} |"
-        )
+    head = ("row", "operations per byte", "GOP/s", "of the peak", "bound by")
+    points = report.roof_points[:_MAX_ROWS]
+    yield from markdown_table(head, (_roof_cells(report, point) for point in points), (1, 2, 3))
     if len(report.roof_points) > _MAX_ROWS:
-        yield ""
         yield f"{len(report.roof_points) - _MAX_ROWS} further rows are left out here."
-    yield ""
+        yield ""
+
+
+def _roof_cells(report: Report, point: RoofPoint) -> Sequence[str]:
+    row = report.rows[point.row]
+    return (
+        f"{report.groups[row.group].name}: {row.label}",
+        f"{point.ops_per_byte:.3g}",
+        f"{point.gops_per_s:.4g}",
+        "-" if point.efficiency is None else f"{point.efficiency:.1%}",
+        point.bound or "-",
+    )
 
 
 def _failures(report: Report) -> Iterator[str]:

@@ -75,9 +75,8 @@ def _rate(row: Row) -> Figure:
 
 
 def _peak(row: Row) -> Figure:
-    return (
-        Figure() if row.memory_peak_bytes is None else Figure(format_bytes(row.memory_peak_bytes))
-    )
+    peak = row.memory_peak_bytes
+    return Figure() if peak is None else Figure(format_bytes(peak))
 
 
 def _judgement(row: Row) -> Figure:
@@ -96,21 +95,13 @@ def _joules(row: Row) -> Figure:
 
 
 def _first_token(row: Row) -> Figure:
-    answer = row.generate
-    return (
-        Figure()
-        if answer is None
-        else _timed(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns)
-    )
+    made = row.generate
+    return Figure() if made is None else _timed(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns)
 
 
 def _next_token(row: Row) -> Figure:
-    answer = row.generate
-    return (
-        Figure()
-        if answer is None
-        else _timed(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns)
-    )
+    made = row.generate
+    return Figure() if made is None else _timed(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns)
 
 
 _FIGURES: dict[str, Callable[[Row], Figure]] = {
@@ -205,9 +196,8 @@ def _effective(row: Row) -> str:
         return f"unknown: {row.unknown.get('effective', 'not reported')}"
     threads = "" if ran.threads is None else f", {ran.threads} threads"
     providers = ", ".join(ran.providers or {})
-    return f"{ran.precision} on {ran.device}{threads}; {ran.runtime}" + (
-        f"; {providers}" if providers else ""
-    )
+    told = f"{ran.precision} on {ran.device}{threads}; {ran.runtime}"
+    return f"{told}; {providers}" if providers else told
 
 
 def _model(row: Row) -> str:

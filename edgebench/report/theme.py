@@ -70,9 +70,13 @@ def css() -> str:
     )
 
 
+def _colors(theme: str) -> dict[str, str]:
+    """The colours of a theme by the names of their custom properties."""
+    return THEMES[theme] | {f"series-{n}": color for n, color in enumerate(SERIES[theme])}
+
+
 def _properties(theme: str) -> str:
-    series = {f"series-{number}": color for number, color in enumerate(SERIES[theme])}
-    return "".join(f"--{name}:{value};" for name, value in {**THEMES[theme], **series}.items())
+    return "".join(f"--{name}:{value};" for name, value in _colors(theme).items())
 
 
 def named() -> tuple[dict[str, str], list[str]]:
@@ -83,8 +87,7 @@ def named() -> tuple[dict[str, str], list[str]]:
 
 def in_colors(drawing: str, theme: str) -> str:
     """A drawing whose colours are named, with those of a theme in their places."""
-    series = {f"series-{number}": color for number, color in enumerate(SERIES[theme])}
-    colors = {**THEMES[theme], **series}
+    colors = _colors(theme)
     return re.sub(r"var\(--([\w-]+)\)", lambda found: colors[found[1]], drawing)
 
 

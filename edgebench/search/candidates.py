@@ -27,14 +27,6 @@ class Draft:
     )  # units whose weights have so many bits
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A choice whose quality was measured."""
-
-    choice: Choice
-    spare: float | None  # what the tightest limit leaves; below 0: missed; None: nobody can tell
-
-
 def drafts(tradeoff: Tradeoff, usual: Choice, points: int) -> Iterator[Draft]:
     """At most so many: the usual placement first, then cuts spread over the front."""
     free = Tradeoff(tradeoff.cost_a, tradeoff.cost_b, tradeoff.load_a, tradeoff.load_b)
@@ -54,14 +46,13 @@ def _spread(found: list[Draft], room: int) -> list[Draft]:
     return [found[round(n * (len(found) - 1) / max(1, room - 1))] for n in range(room)]
 
 
-def between(tradeoff: Tradeoff, found: Sequence[Judged]) -> Draft | None:
+def between(tradeoff: Tradeoff, found: Sequence[tuple[Choice, bool]]) -> Draft | None:
     """The fastest choice whose predicted damage lies between the most that holds and the least beyond it that
-    does not; None: there is none, or it is known."""
-    holding = [tradeoff.load(each.choice) for each in found if (each.spare or 0.0) >= 0]
-    low = max(holding, default=0.0)
-    missing = [tradeoff.load(each.choice) for each in found if (each.spare or 0.0) < 0]
+    does not; None: there is none, or it is known. `found`: choices, and whether a map of each holds."""
+    low = max((tradeoff.load(choice) for choice, holds in found if holds), default=0.0)
+    missing = [tradeoff.load(choice) for choice, holds in found if not holds]
     high = min((load for load in missing if load > low), default=0.0)
-    known = {each.choice for each in found}
+    known = {choice for choice, _ in found}
     for limit in _limits(low, high):
         best = best_within(tradeoff, limit)
         if best is not None and best.choice and best.choice not in known:

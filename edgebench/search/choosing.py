@@ -20,7 +20,7 @@ MAX_TESTED = 4
 def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
     """The candidates that get records: the fastest that hold on tuning items, from which the choice is made; then
     those that nothing beats in time, damage and size, far apart in time; those that hold come first."""
-    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
+    fitting = [each for each in exploration.candidates if each.holds]
     fitting.sort(key=_quick)
     front = _unbeaten(exploration.candidates)
     others = [each for each in exploration.candidates if each not in fitting]
@@ -79,9 +79,9 @@ def deployable(
     for row in rows:
         candidate = candidates.get(row.variant["precision"])
         share = share_of_fp32(row, candidate, fp32_quick_ms)
-        tuned = candidate is None or candidate.spare is None or candidate.spare >= 0
         low = None if row.baseline is None else row.baseline.speedup_low
         sure = low is None or low > 1
+        tuned = candidate is None or candidate.holds
         if row.status == "ok" and share is not None and share < 1 and sure and tuned:
             found.append((share, row))
     return [row for _share, row in sorted(found, key=lambda each: each[0])]
@@ -164,7 +164,7 @@ def standings_of(
             found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
         elif row.quality is not None and not holds(row, demands, items):
             found[row.id] = "missed"
-        elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
+        elif candidate is not None and not candidate.holds:
             found[row.id] = "tuning"
         else:
             found[row.id] = "untested"

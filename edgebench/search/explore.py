@@ -19,7 +19,8 @@ import msgspec
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.models.precision_map import CalibrationSpec
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
-from edgebench.search.candidates import Draft, Judged, between, drafts
+from edgebench.search import group_costs, sessions
+from edgebench.search.candidates import Draft, between, drafts
 from edgebench.search.children import answer_job
 from edgebench.search.judge import TUNED, TUNING_DRAW, Explorer, Judge, calibration_name
 from edgebench.search.kept_search import journal_at, write_file
@@ -119,22 +120,19 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
 
 def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
     """Every unit with its kernel times: fp32, everything in int8, and the usual placement, in turns."""
-    from edgebench.search.group_costs import facts_of, unit_times
-    from edgebench.search.sessions import RuntimeChoice, profiles_in_turns
-
     it.say("profiling fp32 and int8 in turns")
     model, units = it.source.model, it.source.units
     full = it.quantized(ranges, units.names)
     end_s = it.clock() + MAX_PROFILE_S
-    runtime = RuntimeChoice(it.job.backend, it.job.options)
-    profiles = profiles_in_turns(
+    runtime = sessions.RuntimeChoice(it.job.backend, it.job.options)
+    profiles = sessions.profiles_in_turns(
         [model, full],
         it.items[:PROFILE_ITEMS],
         runtime,
         lambda: it.clock() > end_s or it.past(PROFILED),
     )
-    fp32, int8 = (unit_times(units, profile) for profile in profiles)
-    return facts_of(units, fp32, int8, {})
+    fp32, int8 = (group_costs.unit_times(units, profile) for profile in profiles)
+    return group_costs.facts_of(units, fp32, int8)
 
 
 def _note_untimed(it: Explorer, facts: Sequence[UnitFacts]) -> None:
@@ -236,9 +234,7 @@ def _candidates(
     fp32: tuple[Mapping[str, float], Mapping[str, float]],
 ) -> list[Candidate]:
     """Cuts for all prices of damage, the usual placement, and what lies between holding and missing."""
-    from edgebench.search.group_costs import tradeoff_of
-
-    tradeoff = tradeoff_of(facts, it.source.units.edges)
+    tradeoff = group_costs.tradeoff_of(facts, it.source.units.edges)
     judge = Judge(it, spec, ranges, tradeoff, fp32)
     proposed = drafts(tradeoff, everything(it), it.job.points)
     products_first = _mostly_products(it, facts)
@@ -248,7 +244,7 @@ def _candidates(
         found += [*judge.at_run_time(found), *judge.in_blocks()]
     found += [judge.candidate(draft) for draft in proposed if not it.past(TUNED)]
     for _step in range(MAX_STEPS):
-        judged = [Judged(each.map.quantized, each.spare) for each in found]
+        judged = [(each.map.quantized, each.holds) for each in found]
         further = None if it.past(TUNED) else between(tradeoff, judged)
         if further is None:
             break

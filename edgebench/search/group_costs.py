@@ -42,12 +42,9 @@ def unit_times(units: Units, profile: Profile) -> dict[str, float | None]:
 
 
 def facts_of(
-    units: Units,
-    fp32: Mapping[str, float | None],
-    int8: Mapping[str, float | None],
-    damages: Mapping[str, float],
+    units: Units, fp32: Mapping[str, float | None], int8: Mapping[str, float | None]
 ) -> list[UnitFacts]:
-    """What is known of every unit. One that is named in neither profile was fused away: it costs nothing."""
+    """The times of every unit. One that is named in neither profile was fused away: it costs nothing."""
     found = []
     for unit in units.units:
         slow, fast = fp32[unit.name], int8[unit.name]
@@ -64,25 +61,19 @@ def facts_of(
                 fp32_us=slow or 0.0,
                 int8_us=fast or 0.0,
                 timed=timed,
-                damage=damages.get(unit.name),
             )
         )
     return found
 
 
-def tradeoff_of(
-    facts: Sequence[UnitFacts],
-    edges: Sequence[Edge],
-    crossing_us: float = CROSSING_US,
-    each_us: float = CROSSING_US_EACH,
-) -> Tradeoff:
+def tradeoff_of(facts: Sequence[UnitFacts], edges: Sequence[Edge]) -> Tradeoff:
     """Time against damage squared, int8 the first option: both add up, nearly."""
     known = [fact.damage for fact in facts if fact.damage is not None and not fact.joiner]
     usual = max(known, default=0.0)  # of a group that nobody had time for: as bad as the worst
     costs = {fact.name: fact.int8_us for fact in facts}
     differences = []
     for edge in edges:
-        price = each_us + crossing_us * edge.elements
+        price = CROSSING_US_EACH + CROSSING_US * edge.elements
         if edge.source is not None and edge.target is not None:
             differences.append(Difference(edge.source, edge.target, price))
         else:  # the other end is always fp32

@@ -18,6 +18,7 @@ import msgspec
 
 from edgebench.errors import tells_of_no_memory
 from edgebench.models.precision_map import IN_BLOCKS, CalibrationSpec, PrecisionMap
+from edgebench.search import sessions
 from edgebench.search.candidates import Draft, neighbours
 from edgebench.search.item_cache import remembering
 from edgebench.search.requirements import resolved
@@ -110,20 +111,14 @@ class Explorer:
         return self.infer(self.fp32)(self.items)
 
     def session(self, model: ModelProto) -> Any:
-        from edgebench.search.sessions import open_session
-
-        return open_session(model, self.job.threads)
+        return sessions.open_session(model, self.job.threads)
 
     def infer(self, session: Any) -> Infer:
-        from edgebench.search.sessions import infer_with
-
-        return infer_with(session)
+        return sessions.infer_with(session)
 
     def damage(self, session: Any) -> float:
         """The relative error of the outputs of a session."""
-        from edgebench.search.sessions import output_error
-
-        return output_error(self.infer(session)(self.items), self.reference)
+        return sessions.output_error(self.infer(session)(self.items), self.reference)
 
     def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
         """The damage of some units in int8, measured once."""
@@ -221,12 +216,12 @@ class Judge:
         """The likeliest candidates once more, with what they leave in fp32 quantised at run time where it can be;
         that alone; and parts of it. No profile names its kernels: what it saves is told by timing the whole."""
         able = {unit.name for unit in self.it.source.units.dynamic}
-        holding = [each for each in found if holds(each)]
+        holding = [each for each in found if each.holds]
         holding.sort(key=lambda each: each.predicted_ms)
         choices = [*(each.map.quantized for each in holding[:MAX_AT_RUN_TIME]), frozenset()]
         wanted = [Draft(c, "the rest at run time", frozenset(able - c)) for c in choices]
         wanted += [Draft(frozenset(), "parts at run time", part) for part in self._parts(able)]
-        return [self.candidate(each) for each in wanted if each.dynamic and not self._tuned()]
+        return [self.candidate(each) for each in wanted if each.dynamic and not self.it.past(TUNED)]
 
     def _parts(self, able: Collection[str]) -> list[Choice]:
         """Those of the least damage: points between fp32 and all of them."""
@@ -241,10 +236,7 @@ class Judge:
             Draft(frozenset(), f"weights in {bits} bits", in_blocks=dict.fromkeys(able, bits))
             for bits in BLOCK_BITS
         ]
-        return [self.candidate(each) for each in wanted if able and not self._tuned()]
-
-    def _tuned(self) -> bool:
-        return self.it.past(TUNED)
+        return [self.candidate(each) for each in wanted if able and not self.it.past(TUNED)]
 
     def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with what a run takes, in turns with fp32; the fastest first."""
@@ -257,18 +249,16 @@ class Judge:
         ]
         return sorted(told, key=_time)
 
-    def _times(self, sessions: Mapping[str, Any], share: float) -> dict[str, float]:
-        from edgebench.search.sessions import times_in_turns
-
+    def _times(self, opened: Mapping[str, Any], share: float) -> dict[str, float]:
         it = self.it
-        end_s = it.clock() + TIMING_S_EACH * len(sessions)
-        return times_in_turns(
-            sessions, it.items[:TIMED_ITEMS], lambda: it.clock() > end_s or it.past(share)
+        end_s = it.clock() + TIMING_S_EACH * len(opened)
+        return sessions.times_in_turns(
+            opened, it.items[:TIMED_ITEMS], lambda: it.clock() > end_s or it.past(share)
         )
 
     def refined(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates, and what measuring the neighbours of the fastest that holds found; the fastest first."""
-        best = next((each for each in sorted(found, key=_time) if holds(each)), None)
+        best = next((each for each in sorted(found, key=_time) if each.holds), None)
         if best is None or best.map.in_blocks:
             return list(found)
         most = DAMAGE_WITHOUT_LABELS * best.damage
@@ -281,7 +271,7 @@ class Judge:
             known.update(self._map(each).precision for each in drafts)
             for each in self._faster(best, drafts):
                 added.append(each)
-                if holds(each) and (each.spare is not None or each.damage <= most):
+                if each.holds and (each.spare is not None or each.damage <= most):
                     best = each
                     break
         if self.refusals:
@@ -355,11 +345,6 @@ class Judge:
                 change = tuning[name] - base[name]
                 left.append(demand.spare(evaluation[name] + change) / max(abs(demand.limit), 1e-9))
         return min(left, default=None)
-
-
-def holds(candidate: Candidate) -> bool:
-    """Whether a map holds its limits on tuning items; without labels nobody can tell."""
-    return candidate.spare is None or candidate.spare >= 0
 
 
 def _time(candidate: Candidate) -> float:

@@ -127,8 +127,7 @@ def _give(it: Search, seconds: float) -> None:
 
 
 def _prospect(it: Search, found: Exploration) -> Prospect:
-    holding = [c for c in found.candidates if c.spare is None or c.spare >= 0]
-    quick = [c.quick_ms for c in holding if c.quick_ms is not None]
+    quick = [c.quick_ms for c in found.candidates if c.holds and c.quick_ms is not None]
     demands = it.required.demands
     value = found.fp32_evaluation.get(demands[0].metric) if demands else None
     if value is not None and demands[0].better == "lower":

@@ -23,6 +23,7 @@ from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.api.run_request import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
+from edgebench.definitions.variant_matrix import value_text
 from edgebench.definitions.workload import PARITY_METRIC, Workload
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure.prepare_targets import fetch_assets, prepare_job
@@ -351,7 +352,7 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
 def _settings(cell: Cell) -> list[str]:
     """The axes of a cell beside its precision, as `--set` takes them."""
     axes = ((axis, value) for axis, value in cell.variant.items() if axis != "precision")
-    return [f"{axis}={_text(value)}" for axis, value in axes]
+    return [f"{axis}={value_text(value)}" for axis, value in axes]
 
 
 def _asked_settings(it: Search) -> list[str]:
@@ -361,14 +362,8 @@ def _asked_settings(it: Search) -> list[str]:
     for text in _settings(it.cell):
         axis = text.partition("=")[0]
         values = asked.get(axis, [])
-        found.append(f"{axis}={','.join(map(_text, values))}" if len(values) > 1 else text)
+        found.append(f"{axis}={','.join(map(value_text, values))}" if len(values) > 1 else text)
     return found
-
-
-def _text(value: Scalar) -> str:
-    from edgebench.definitions.variant_matrix import value_text
-
-    return value_text(value)
 
 
 def _baselines(it: Search) -> list[str]:

@@ -85,6 +85,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def int8_parts(self) -> int:
         return len(self.map.lowered)
 
+    @property
+    def holds(self) -> bool:
+        """Whether it holds its limits on tuning items; without labels nobody can tell."""
+        return self.spare is None or self.spare >= 0
+
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     """What was found of a model before anything was measured in processes of its own."""

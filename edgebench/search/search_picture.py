@@ -15,7 +15,7 @@ from typing import NamedTuple
 from edgebench.models.precision_map import PrecisionMap, is_mixed
 from edgebench.render.wrapping import wrapped_text
 from edgebench.report.theme import SANS, SERIES, THEMES, named
-from edgebench.search.search_messages import REFUSED_DAMAGE, UnitFacts
+from edgebench.search.search_messages import REFUSED_DAMAGE, LimitVerdict, UnitFacts
 from edgebench.search.search_report import SearchReport, SearchRow, Standing
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns
@@ -156,12 +156,14 @@ def _front(report: SearchReport, look: Look) -> _Part:
     left, right = 54.0, look.width - _MARGIN
     top += 34.0
     bottom = top + _PLOT_HEIGHT
-    limit = _limit(report, metric)
+    known = _limit(report, metric)
+    limit = None if known is None else known.limit
+    better = report.better if known is None else known.better
     times = [time for row in told for time in (row.p50_ns or 0.0, *_ends(row, told))]
     values = [row.quality[metric] for row in told] + ([] if limit is None else [limit])
     x, y = _axis(times, left, right), _axis(values, bottom, top)
     points = [_Point(row, x.at(row.p50_ns or 0.0), y.at(row.quality[metric])) for row in told]
-    stairs = _stairs(points, _better(report, metric))
+    stairs = _stairs(points, -1 if better == "lower" else 1)
     marks = [
         key,
         *_frame(look, x, y, metric),
@@ -223,21 +225,14 @@ def _frame(look: Look, x: _Axis, y: _Axis, metric: str) -> Iterator[str]:
     yield _text(look, x.end, y.start + 34, "p50 latency", soft=True, anchor="end")
 
 
-def _limit(report: SearchReport, metric: str) -> float | None:
+def _limit(report: SearchReport, metric: str) -> LimitVerdict | None:
     limits = (each for verdict in report.verdicts for each in verdict.limits)
-    return next((each.limit for each in limits if each.metric == metric), None)
+    return next((each for each in limits if each.metric == metric), None)
 
 
 def _limit_line(look: Look, x: _Axis, at: float, limit: float) -> Iterator[str]:
     yield _rule(x.start, at, x.end, at, look.colors["bad"], dashed=True)
     yield _text(look, x.end, at - 4, f"limit {limit:g}", soft=True, anchor="end")
-
-
-def _better(report: SearchReport, metric: str) -> int:
-    """1 where more of the metric is better, else -1."""
-    limits = (limit for verdict in report.verdicts for limit in verdict.limits)
-    told = next((limit.better for limit in limits if limit.metric == metric), report.better)
-    return -1 if told == "lower" else 1
 
 
 def _stairs(points: Sequence[_Point], better: int) -> list[_Point]:

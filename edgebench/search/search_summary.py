@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgebench.render.number_format import UNKNOWN
 from edgebench.report.report_model import SearchSummary
 from edgebench.search.search_messages import REFUSED_DAMAGE
@@ -73,9 +71,9 @@ def _row(row: SearchRow, report: SearchReport) -> list[str]:
 
 def _kept(group: FloatGroup) -> list[str]:
     """What int8 would have saved, and what it would have cost."""
-    gain: Sequence[str] = ("-" if group.gain_us < 0 else "", format_ns(abs(group.gain_us) * 1e3))
+    gain = f"{'-' if group.gain_us < 0 else ''}{format_ns(abs(group.gain_us) * 1e3)}"
     damage = output_error(group.damage, REFUSED_DAMAGE)
     times = (format_ns(group.fp32_us * 1e3), format_ns(group.int8_us * 1e3))
     if not group.timed:
         return [f"{group.op} {group.name}", UNKNOWN, UNKNOWN, UNKNOWN, damage]
-    return [f"{group.op} {group.name}", *times, "".join(gain), damage]
+    return [f"{group.op} {group.name}", *times, gain, damage]

@@ -55,16 +55,12 @@ def open_session(model: ModelProto, threads: int) -> Any:
     )
 
 
-def infer_with(session: Any, check: Callable[[], object] = lambda: None) -> Infer:
-    """How a task runs items through a session; `check` is called before each one."""
+def infer_with(session: Any) -> Infer:
+    """How a task runs items through a session."""
     names = [output.name for output in session.get_outputs()]
 
     def infer(items: Sequence[Feeds]) -> list[Outputs]:
-        answers = []
-        for feeds in items:
-            check()
-            answers.append(dict(zip(names, session.run(names, dict(feeds)), strict=True)))
-        return answers
+        return [dict(zip(names, session.run(names, dict(item)), strict=True)) for item in items]
 
     return infer
 
@@ -102,10 +98,10 @@ def _relative(mine: NDArray[Any], known: NDArray[Any]) -> float:
 
 
 def times_in_turns(
-    sessions: Mapping[str, Any], feeds: Sequence[Feeds], until: Callable[[], bool], seed: int = 0
+    sessions: Mapping[str, Any], feeds: Sequence[Feeds], until: Callable[[], bool]
 ) -> dict[str, float]:
     """Milliseconds of a run of each session, a low percentile; they take turns in a drawn order."""
-    clock, rng = time.thread_time_ns, np.random.default_rng(seed)
+    clock, rng = time.thread_time_ns, np.random.default_rng(0)
     taken: dict[str, list[int]] = {name: [] for name in sessions}
     repeats = {name: _repeats(session, feeds[0]) for name, session in sessions.items()}
     turn = 0

@@ -73,11 +73,8 @@ class _Verifier:
         """Judges one map; draws follow until all limits are shown, or time is over."""
         mine = self._infer(self._built(precision), precision)
         draws: list[dict[str, Change]] = []
-        items, found = (
-            0,
-            Verdict(precision=precision, limits=[], items=0, tested_on="", note=_UNTOLD),
-        )
-        values: dict[str, float] = {}
+        items, values = 0, dict[str, float]()
+        found = Verdict(precision=precision, limits=[], items=0, tested_on="", note=_UNTOLD)
         for number in self._numbers():
             began_s = self.clock()
             self.say(f"test items of {precision}, draw {len(draws) + 1}")
@@ -87,7 +84,7 @@ class _Verifier:
             answers, metrics = task_answers(draw.task, mine)
             values = values or metrics
             if draw.base is None or answers is None:
-                return self._untold(precision, metrics)
+                return self._judged(precision, metrics, [], 0)
             clusters = [draw.task.cluster(item) for item in range(len(answers))]
             draws.append(changes(draw.task.score, draw.base, answers, clusters))
             items += len(answers)
@@ -118,16 +115,17 @@ class _Verifier:
         draws: Sequence[dict[str, Change]],
         items: int,
     ) -> Verdict:
+        """What draws show; without any the task does not tell its answers."""
         told = "the workload's own items"
         told += f" and {len(draws) - 1} further draws ({self._drawn})" if len(draws) > 1 else ""
-        limits = [self._limit(demand, values, draws) for demand in self.job.demands]
-        note = "" if all(draws) else "too few independent items for an interval"
+        limits = (self._limit(demand, values, draws) for demand in self.job.demands)
+        few = "" if all(draws) else "too few independent items for an interval"
         return Verdict(
             precision=precision,
             limits=[limit for limit in limits if limit is not None],
             items=items,
             tested_on=told,
-            note=note,
+            note=few if draws else _UNTOLD,
         )
 
     def _limit(
@@ -157,16 +155,6 @@ class _Verifier:
             items=0 if found is None else found.items,
             still=bool(known) and all(each.still for each in known),
             shown=shown,
-        )
-
-    def _untold(self, precision: str, values: dict[str, float]) -> Verdict:
-        limits = [self._limit(demand, values, []) for demand in self.job.demands]
-        return Verdict(
-            precision=precision,
-            limits=[limit for limit in limits if limit is not None],
-            items=0,
-            tested_on="the workload's own items",
-            note=_UNTOLD,
         )
 
     def _built(self, precision: str) -> Path:

@@ -140,7 +140,9 @@ def test_verdict_without_intervals_passes_between_processes() -> None:
     kind: Any = SimpleNamespace
     verifier = _Verifier(job, kind(), print, lambda: 0.0, 0.0)
     verifier._draws[0] = _Draw(0, kind(), None, {"accuracy": 0.84})
-    told = Verification(verdicts=[verifier._untold("fp16", {"accuracy": 0.82})], confidence=0.95)
+    told = Verification(
+        verdicts=[verifier._judged("fp16", {"accuracy": 0.82}, [], 0)], confidence=0.95
+    )
     assert msgspec.json.decode(msgspec.json.encode(told), type=Verification) == told
     assert not told.verdicts[0].safe
 

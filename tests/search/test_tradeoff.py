@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from edgebench.search.candidates import Draft, Judged, between, drafts, neighbours
+from edgebench.search.candidates import Draft, between, drafts, neighbours
 from edgebench.search.minimum_cut import Difference, FlowGraph
 from edgebench.search.tradeoff import Choice, Tradeoff, best_within, hull
 
@@ -204,17 +204,17 @@ def test_few_evaluations_come_within_two_percent_of_the_best_map(seed: int) -> N
     evaluations = len(network.names)  # the damage of each unit alone
     found = []
     for draft in drafts(network.model, frozenset(network.names), points=12):
-        found.append(Judged(draft.choice, network.spare(draft.choice)))
+        found.append((draft.choice, network.spare(draft.choice) >= 0))
     for _step in range(8):
         further = between(network.model, found)
         if further is None:
             break
-        found.append(Judged(further.choice, network.spare(further.choice)))
+        found.append((further.choice, network.spare(further.choice) >= 0))
     evaluations += len(found)
     maps = 2 ** len(network.names)
     assert evaluations <= 0.1 * maps
     best = min(network.cost(c) for c in every_choice(network.model) if network.spare(c) >= 0)
-    holding = [network.cost(each.choice) for each in found if (each.spare or 0) >= 0]
+    holding = [network.cost(choice) for choice, holds in found if holds]
     assert min(holding, default=network.cost(frozenset())) <= 1.02 * best
 
 
