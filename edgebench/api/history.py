@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgebench.analysis.frame import Frame
+from edgebench.analysis.per_row.environment_differences import RunEnvironments
 from edgebench.api.loading import load, loaded, only
 from edgebench.api.result_files import files_of, records_of
 from edgebench.metrics import metric
-from edgebench.trend.build_trend import RunEnvironments, build_trend
+from edgebench.trend.build_trend import build_trend
 from edgebench.trend.trend_report import By, Trend
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgebench.analysis.frame import Frame
+from edgebench.analysis.per_row.environment_differences import RunEnvironments
 from edgebench.api.history import frame_of
 from edgebench.api.result_files import calibrations_of, files_of, records_of
 from edgebench.errors import UsageError
@@ -15,7 +16,7 @@ from edgebench.record import Record
 from edgebench.site.build_site import SiteBuilder
 from edgebench.site.site_data import ReportLink
 from edgebench.site.write_site import report_name, take_folder, write_site
-from edgebench.trend.build_trend import RunEnvironments, build_trend
+from edgebench.trend.build_trend import build_trend
 
 Reports = Literal["newest", "all", "none"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgebench import __version__
 from edgebench.analysis import ties
+from edgebench.analysis.per_row.environment_differences import RunEnvironments
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table import build_table, placed
 from edgebench.analysis.table_types import Row, Run, Table
@@ -19,17 +20,10 @@ from edgebench.report import reproduce_command, row_facts
 from edgebench.report.budget_curves import budget_curves_of
 from edgebench.report.chart_samples import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.decoder_rows import decoders_of
-from edgebench.report.environments import Places
+from edgebench.report.environments import compared
 from edgebench.report.rate_curves import curves_of
 from edgebench.report.report_groups import Block, group_of, grouped, speed_of
-from edgebench.report.report_model import (
-    Because,
-    Detail,
-    Device,
-    Report,
-    ReportRow,
-    SearchSummary,
-)
+from edgebench.report.report_model import Because, Detail, Device, Report, ReportRow, SearchSummary
 from edgebench.roofline.roofline_rows import roofs_of
 from edgebench.scaling.scaling_rows import SCALING_NAMES, Answers, scalings_of
 from edgebench.text.plain_text import plain
@@ -60,7 +54,7 @@ def build_report(
     kept: dict[int, list[Trace]] = {}
     profiles: dict[tuple[str, str], OperatorProfile] = {}
     answers = Answers()
-    places = Places()
+    places = RunEnvironments()
     table = build_table(places.noting(answers.noting(_watched(records, kept, profiles))), prefer)
     blocks = grouped(table)
     place = {
@@ -79,7 +73,7 @@ def build_report(
     roofs, roof_points, roof_unknown = roofs_of(
         table.rows, calibrations([device.name for device in table.devices])
     )
-    names_of_places, differences, further = places.compared()
+    names_of_places, differences, further = compared(places)
     details = _details(table, picked, kept, max_details)
     rows = [
         ReportRow(

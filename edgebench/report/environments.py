@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-
-from edgebench.analysis.per_row.environment_differences import Environment, differences
-from edgebench.record import Record
+from edgebench.analysis.per_row.environment_differences import RunEnvironments, differences
 from edgebench.report.report_model import Difference
 from edgebench.text.plain_text import plain
 
 _MAX_COLUMNS = 8  # places side by side
 
 
-class Places:
-    """Notes the environment of every record that passes by."""
-
-    def __init__(self) -> None:
-        self._runs: dict[tuple[str, str], Environment] = defaultdict(Environment)
-
-    def noting(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The same records."""
-        for record in records:
-            yield from self._runs[record.device.name, record.run.id].noting([record])
-
-    def compared(self) -> tuple[list[str], list[Difference], str]:
-        """Names of the places, what differs between them, and what was left out."""
-        places = list(self._runs)[:_MAX_COLUMNS]
-        rest = len(self._runs) - len(places)
-        topics = differences([self._runs[place] for place in places])
-        several = len({device for device, _ in places}) > 1
-        names = [device if several else f"run {run}" for device, run in places]
-        if len(set(names)) < len(names):
-            names = [f"{device}, run {run}" for device, run in places]
-        rows = [
-            Difference(
-                topic=each.topic,
-                name=plain(each.name),
-                values=[plain("; ".join(values)) or "not told" for values in each.values],
-            )
-            for each in topics
-        ]
-        note = f"{rest} further runs are not compared here" if rest > 0 else ""
-        return [plain(name) for name in names], rows, note
+def compared(environments: RunEnvironments) -> tuple[list[str], list[Difference], str]:
+    """Names of the places, what differs between them, and what was left out."""
+    places = list(environments.of_run)[:_MAX_COLUMNS]
+    rest = len(environments.of_run) - len(places)
+    topics = differences([environments.of_run[place] for place in places])
+    several = len({device for device, _ in places}) > 1
+    names = [device if several else f"run {run}" for device, run in places]
+    if len(set(names)) < len(names):
+        names = [f"{device}, run {run}" for device, run in places]
+    rows = [
+        Difference(
+            topic=each.topic,
+            name=plain(each.name),
+            values=[plain("; ".join(values)) or "not told" for values in each.values],
+        )
+        for each in topics
+    ]
+    note = f"{rest} further runs are not compared here" if rest > 0 else ""
+    return [plain(name) for name in names], rows, note

@@ -122,9 +122,7 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
     )
 
 
-def _certainty(
-    pick: Pick,
-) -> Literal["only", "sure", "likely", "tied", "no interval", "nothing"]:
+def _certainty(pick: Pick) -> Literal["only", "sure", "likely", "tied", "no interval", "nothing"]:
     if pick.row is None:
         return "nothing"
     if pick.runner_up is None:

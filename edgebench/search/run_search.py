@@ -64,13 +64,7 @@ from edgebench.search.search_messages import (
     Verification,
     VerifyJob,
 )
-from edgebench.search.search_report import (
-    Known,
-    SearchReport,
-    float_groups,
-    map_of,
-    search_rows,
-)
+from edgebench.search.search_report import Known, SearchReport, float_groups, map_of, search_rows
 from edgebench.tasks import task_metrics
 from edgebench.units import format_clock
 from edgebench.words.search_words import output_error

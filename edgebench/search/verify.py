@@ -23,13 +23,7 @@ from edgebench.search.explore import MAX_DRAWS
 from edgebench.search.item_cache import Kept, remembering
 from edgebench.search.judge import TUNING_DRAW
 from edgebench.search.quality_interval import Change, changes, interval, merged
-from edgebench.search.search_messages import (
-    Demand,
-    LimitVerdict,
-    Verdict,
-    Verification,
-    VerifyJob,
-)
+from edgebench.search.search_messages import Demand, LimitVerdict, Verdict, Verification, VerifyJob
 
 if TYPE_CHECKING:
     from edgebench.preparation.prepare import Subject
@@ -42,7 +36,6 @@ _UNTOLD = "the task goes its own way through its items: its answers cannot be co
 class _Draw:
     """A draw of items with what fp32 answers."""
 
-    number: int
     task: Task
     base: list[Any] | None  # None: the task does not tell its answers
     base_metrics: dict[str, float]
@@ -66,7 +59,7 @@ class _Verifier:
         if number not in self._draws:
             task = remembering(self.subject.task(number), self._kept)
             base, metrics = task_answers(task, self.fp32) if len(task) else (None, {})
-            self._draws[number] = _Draw(number, task, base, metrics)
+            self._draws[number] = _Draw(task, base, metrics)
         return self._draws[number]
 
     def verdict(self, precision: str, deadline_s: float) -> Verdict:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from edgebench.analysis.frame import Frame
-from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.metrics import METRICS, Metric
-from edgebench.record import Record
 from edgebench.trend import change_points
 from edgebench.trend.cell_series import CellSeries, is_ok, of_several_meters, series_of
 from edgebench.trend.step_causes import Environments, cause_of
@@ -26,19 +24,6 @@ from edgebench.words.note_words import (
     RUNS_WITHOUT_COMMIT,
     counted,
 )
-
-
-class RunEnvironments:
-    """The environment of every run and device, noted while records stream by."""
-
-    def __init__(self) -> None:
-        self.of_run: dict[tuple[str, str], Environment] = defaultdict(Environment)
-
-    def noting(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The same records."""
-        for record in records:
-            environment = self.of_run[record.device.name, record.run.id]
-            yield from environment.noting([record])
 
 
 def build_trend(

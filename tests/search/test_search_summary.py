@@ -139,7 +139,7 @@ def test_verdict_without_intervals_passes_between_processes() -> None:
     job: Any = SimpleNamespace(demands=[Demand(metric="accuracy", limit=0.8, better="higher")])
     kind: Any = SimpleNamespace
     verifier = _Verifier(job, kind(), print, lambda: 0.0, 0.0)
-    verifier._draws[0] = _Draw(0, kind(), None, {"accuracy": 0.84})
+    verifier._draws[0] = _Draw(kind(), None, {"accuracy": 0.84})
     told = Verification(
         verdicts=[verifier._judged("fp16", {"accuracy": 0.82}, [], 0)], confidence=0.95
     )

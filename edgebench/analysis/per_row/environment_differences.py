@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -91,6 +92,19 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+class RunEnvironments:
+    """The environment of every run and device, noted while records stream by."""
+
+    def __init__(self) -> None:
+        self.of_run: dict[tuple[str, str], Environment] = defaultdict(Environment)
+
+    def noting(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The same records."""
+        for record in records:
+            environment = self.of_run[record.device.name, record.run.id]
+            yield from environment.noting([record])
 
 
 def differences(environments: Sequence[Environment]) -> list[Difference]:
