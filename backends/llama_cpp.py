@@ -114,6 +114,7 @@ class LlamaCppSession(GenerationSession):
         # Of a step: a number is written through a view of memory in a fraction of an array's time.
         self._next_tokens = self._one.tokens.data
         self._next_positions = self._one.positions.data
+        self._next = self._one.raw
         # An address as a number: a pointer of ctypes is an object, whose contents are another one.
         self._address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
             ctypes.cast(llama_cpp.llama_get_logits, ctypes.c_void_p).value or 0
@@ -159,12 +160,16 @@ class LlamaCppSession(GenerationSession):
         self._used = length
 
     def step(self, tokens: Sequence[int]) -> None:
-        check_step(tokens, self.width, self._used, self.positions)
-        given, places, used = self._next_tokens, self._next_positions, self._used
+        # What follows touches little: behind the weights of a step no code of ours is in a cache.
+        used = self._used
+        if not 0 < used < self.positions or len(tokens) != self.width:
+            check_step(tokens, self.width, used, self.positions)
+        given, places = self._next_tokens, self._next_positions
         for number, token in enumerate(tokens):
             given[number], places[number] = token, used
         self._wanted = self.width
-        self._run(self._one)
+        if code := self._lib.llama_decode(self._context, self._next):
+            raise _failed(code)
         self._used = used + 1
 
     def extend(self, tokens: Sequence[int]) -> Logits:
@@ -207,12 +212,8 @@ class LlamaCppSession(GenerationSession):
             array[:count].reshape(len(rows), length)[:] = values
         batch.wanted[length - 1 : count : length] = 1
         self._wanted = count if every else len(rows)
-        self._run(batch)
-
-    def _run(self, batch: _Batch) -> None:
-        code = self._lib.llama_decode(self._context, batch.raw)
-        if code:
-            raise RuntimeError(f"llama_decode: {_FAILURES.get(code, f'error {code}')}")
+        if code := self._lib.llama_decode(self._context, batch.raw):
+            raise _failed(code)
 
     def _rows(self) -> Logits:
         """The runtime's own memory, valid until the next call: rows that were asked for lie one after the other, in the
@@ -235,7 +236,8 @@ class LlamaCppSession(GenerationSession):
         return self._rows().copy()
 
     def greedy(self, raw: None) -> list[int]:
-        tokens: list[int] = self._rows().argmax(axis=-1).tolist()
+        view = self._views.get((self._address(self._context), self._wanted))
+        tokens: list[int] = (self._rows() if view is None else view).argmax(-1).tolist()
         return tokens
 
     def score(self, tokens: Sequence[int]) -> Logits:
@@ -302,6 +304,10 @@ class LlamaCppSession(GenerationSession):
         if self._model is not None:
             self._lib.llama_model_free(self._model)
         self._model = self._context = None
+
+
+def _failed(code: int) -> RuntimeError:
+    return RuntimeError(f"llama_decode: {_FAILURES.get(code, f'error {code}')}")
 
 
 class _Batch:
