@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,15 +20,10 @@ import numpy as np
 
 from edgebench.backend import Effective, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import (
-    GenerationSession,
-    Room,
-    check_extension,
-    check_prompts,
-    check_rewind,
-    check_room,
-    check_step,
-)
+from edgebench.generation import GenerationSession, Room, check_extension, check_room
+
+from ._decoder_base import ScoringSession
+from ._kept_conversions import kept_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,10 +57,8 @@ def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> Mod
     graph = str(options.get("graph", "contrib"))
     made_from = [model.sha256, model.precision, level, graph, onnx_decoder.code_sha256()]
     made_from.append(importlib.metadata.version("onnx"))
-    name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
-    path = cache / f"{name}.onnx"
+    path = kept_path(cache, made_from, ".onnx")
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         if graph == "standard":
             onnx_standard.write_standard_decoder(GgufFile(model.path), path, model.precision)
         else:
@@ -110,14 +102,14 @@ def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> 
             )
 
 
-class _OrtDecoder(GenerationSession):
+class _OrtDecoder(ScoringSession):
     """Holds what both kinds share: the runtime's session, and what is read back of it."""
 
     def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
+        super().__init__(room)
         self._inner, self._device, self._facts = inner, device, facts
         self._metadata = inner.get_modelmeta().custom_metadata_map
         self._form = self._metadata.get("form", "")
-        self.width, self.positions = room.width, room.positions
         self._inputs = {node.name: node for node in inner.get_inputs()}
         self._outputs = [node.name for node in inner.get_outputs()]
         self._cached = [name for name in self._inputs if _PAST.fullmatch(name)]
@@ -127,7 +119,6 @@ class _OrtDecoder(GenerationSession):
                 "export it with past keys and values",
             )
         self._cache_type = np.dtype(_numpy_type(self._inputs[self._cached[0]].type))
-        self._used = 0
         logits = next((node for node in inner.get_outputs() if node.name == "logits"), None)
         if logits is None or not isinstance(logits.shape[-1], int):
             raise UnsupportedError("this ONNX model has no output `logits` of a known size")
@@ -139,16 +130,6 @@ class _OrtDecoder(GenerationSession):
         if not isinstance(heads, int) or not isinstance(size, int):
             raise UnsupportedError(f"{name} does not tell its heads and their size")
         return [self.width, heads, positions, size]
-
-    def logits(self, raw: Any) -> Logits:
-        return np.array(raw, np.float32)
-
-    def greedy(self, raw: Any) -> list[int]:
-        tokens: list[int] = raw.argmax(axis=-1).tolist()
-        return tokens
-
-    def reset(self) -> None:
-        self._used = 0
 
     def effective(self) -> Effective:
         facts = self._facts()
@@ -204,34 +185,24 @@ class InPlaceSession(_OrtDecoder):
             call = _Call(self, tokens=count, kept=kept)
             if count <= MAX_BOUND:
                 self._several[count, kept] = call
-        return self._run(call, [tokens])
+        logits = self._run(call, [tokens])
+        self._used += count
+        return logits
 
-    def rewind(self, count: int) -> None:
-        check_rewind(count, self._used)
-        self._used -= count
+    def _fed(self, rows: Prompts) -> Logits:
+        count = len(rows[0])
+        call = self._one if count == 1 else _Call(self, tokens=count, kept=1)
+        return self._run(call, rows)[:, -1]
 
-    def prefill(self, prompts: Prompts) -> Logits:
-        length = check_prompts(prompts, self.width, self.positions)
-        self._used = 0
-        return self._run(_Call(self, tokens=length, kept=1), prompts)[:, -1]
-
-    def step(self, tokens: Sequence[int]) -> Logits:
-        check_step(tokens, self.width, self._used, self.positions)
-        return self._run(self._one, [[token] for token in tokens])[:, -1]
-
-    def score(self, tokens: Sequence[int]) -> Logits:
-        check_prompts([tokens], 1, self.positions)
-        self._used = 0
-        call = _Call(self, tokens=len(tokens), kept=len(tokens))
-        logits = self._run(call, [tokens] * self.width)[0]
-        self._used = 0
-        return np.array(logits, np.float32)
+    def _every(self, rows: Prompts) -> Logits:
+        count = len(rows[0])
+        return self._run(_Call(self, tokens=count, kept=count), rows)
 
     def _run(self, call: _Call, tokens: Prompts) -> Logits:
-        self._used += call.tokens.shape[1]
+        used = self._used + call.tokens.shape[1]
         call.tokens[:] = tokens
-        call.last[:] = self._used - 1
-        call.total[...] = self._used
+        call.last[:] = used - 1
+        call.total[...] = used
         self._inner.run_with_iobinding(call.binding)
         return call.logits
 
@@ -294,24 +265,8 @@ class GrowingSession(_OrtDecoder):
             raise UnsupportedError(f"this ONNX model has no output {missing[0]}")
         self._past: dict[str, Any] = {}
 
-    def prefill(self, prompts: Prompts) -> Logits:
-        check_prompts(prompts, self.width, self.positions)
-        self.reset()
-        return self._run(prompts)[:, -1]
-
-    def step(self, tokens: Sequence[int]) -> Logits:
-        check_step(tokens, self.width, self._used, self.positions)
-        return self._run([[token] for token in tokens])[:, -1]
-
-    def score(self, tokens: Sequence[int]) -> Logits:
-        check_prompts([tokens], 1, self.positions)
-        self.reset()
-        logits = self._run([tokens] * self.width)[0]
-        self.reset()
-        return np.array(logits, np.float32)
-
-    def _run(self, prompts: Prompts) -> Logits:
-        tokens = np.array(prompts, np.int64)
+    def _every(self, rows: Prompts) -> Logits:
+        tokens = np.array(rows, np.int64)
         used = self._used + tokens.shape[1]
         arrays = {
             "input_ids": tokens,
@@ -330,7 +285,6 @@ class GrowingSession(_OrtDecoder):
         self._inner.run_with_iobinding(binding)
         results = dict(zip(self._outputs, binding.get_outputs(), strict=True))
         self._past = {name: results[_present(name)] for name in self._cached}
-        self._used = used
         return np.asarray(results["logits"].numpy())
 
     def _empty(self, name: str) -> Any:

@@ -33,6 +33,7 @@ from edgebench.installed_packages import installed_version
 from edgebench.operator_times import OperatorTime, Profile, Profiler
 from edgebench.text.did_you_mean import did_you_mean
 
+from ._session_facts import closed, one_precision
 from ._xnnpack_names import COMPUTE, type_of
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ExecuTorchSession(Session):
         return Effective(
             device="cpu",
             telemetry="none",
-            precision=next(iter(compute)) if len(compute) == 1 else "mixed" if compute else None,
+            precision=one_precision(compute),
             providers=dict(Counter(operator.provider for operator in operators)),
             compute_nodes=dict(compute),
             threads=self._threads,
@@ -160,16 +161,12 @@ class ExecuTorchSession(Session):
         return ExecuTorchProfiler(self, self._model.path, self._method)
 
     def close(self) -> None:
-        self.run = _closed
+        self.run = closed
         self._program = None
 
 
 def _run(method: Any, inputs: Any) -> Any:
     return method.call(inputs, clone_outputs=False)
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
 
 
 def _set_threads(library: Any, asked: Scalar | None) -> int:

@@ -6,29 +6,13 @@ import ctypes
 import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from edgebench.backend import (
-    Backend,
-    Capabilities,
-    Effective,
-    ModelFile,
-    Option,
-    Ready,
-    Scalar,
-    Session,
-    Unavailable,
-    availability_of,
-)
+from edgebench.backend import Capabilities, Effective, ModelFile, Option, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import (
-    GenerationSession,
-    Room,
-    check_extension,
-    check_prompts,
-    check_rewind,
-    check_step,
-)
+from edgebench.generation import Room, check_extension, check_prompts, check_rewind, check_step
+
+from ._decoder_base import CountingSession, GgufBackend
 
 if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
@@ -55,45 +39,36 @@ _OPTIONS = (
 )
 
 
-class LlamaCppBackend(Backend):
+class LlamaCppBackend(GgufBackend):
     name = "llama_cpp"
+    title = "llama.cpp"
     summary = "llama.cpp (decoders of GGUF files)"
+    distribution = "llama-cpp-python"
+    install = "pip install 'edgebench[llama-cpp]' (builds llama.cpp: minutes, needs a C++ compiler)"
     capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
-    generation: ClassVar[Capabilities | None] = Capabilities(
+    generation = Capabilities(
         formats=("gguf",), precisions=("as-is",), options=_OPTIONS, rewinds=True
     )
-
-    def availability(self) -> Ready | Unavailable:
-        return availability_of(
-            "llama-cpp-python",
-            "llama-cpp-python",
-            "pip install 'edgebench[llama-cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
-        )
 
     def import_runtime(self) -> str:
         import llama_cpp
 
         return str(llama_cpp.__version__)
 
-    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
-        raise UnsupportedError("llama.cpp runs decoders of GGUF files only")
-
-    def open_generation(
+    def _opened(
         self, model: ModelFile, options: Mapping[str, Scalar], room: Room
     ) -> LlamaCppSession:
-        assert self.generation is not None
-        self.generation.check(model, options)
         return LlamaCppSession(model, options, room)
 
 
-class LlamaCppSession(GenerationSession):
+class LlamaCppSession(CountingSession):
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
         from llama_cpp import llama_cpp
 
+        super().__init__(room)
         self._lib = llama_cpp
         self._model = self._context = None
         self._log = _Log(llama_cpp)
-        self.width, self.positions = room.width, room.positions
         self.rewinds = self.width == 1
         self._kv_cache = str(options.get("kv_cache", "fp16"))
         llama_cpp.llama_backend_init()
@@ -101,7 +76,7 @@ class LlamaCppSession(GenerationSession):
         if options.get("repack") and not self._log.repacked():
             self.close()
             raise UnsupportedError(f"llama.cpp lays out no weights of {model.path.name} anew here")
-        self._context = self._opened(options)
+        self._context = self._new_context(options)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(
             llama_cpp.llama_model_get_vocab(self._model)
@@ -121,7 +96,6 @@ class LlamaCppSession(GenerationSession):
         )
         self._views: dict[tuple[int, int], Logits] = {}
         self._wanted = 0  # rows of logits of the last call
-        self._used = 0
 
     def _loaded(self, model: ModelFile, repack: bool) -> Any:
         settings = self._lib.llama_model_default_params()
@@ -136,7 +110,7 @@ class LlamaCppSession(GenerationSession):
             raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.why()}")
         return loaded
 
-    def _opened(self, options: Mapping[str, Scalar]) -> Any:
+    def _new_context(self, options: Mapping[str, Scalar]) -> Any:
         lib = self._lib
         settings = lib.llama_context_default_params()
         settings.n_ctx = settings.n_batch = self.width * self.positions
@@ -152,12 +126,8 @@ class LlamaCppSession(GenerationSession):
         self._room = int(lib.llama_n_ctx(context))
         return context
 
-    def prefill(self, prompts: Prompts) -> None:
-        length = check_prompts(prompts, self.width, self.positions)
-        self._lib.llama_memory_clear(self._memory, True)
-        self._used = 0
-        self._decode(prompts, 0, every=False)
-        self._used = length
+    def _fed(self, rows: Prompts) -> None:
+        self._decode(rows, every=False)
 
     def step(self, tokens: Sequence[int]) -> None:
         # What follows touches little: behind the weights of a step no code of ours is in a cache.
@@ -182,7 +152,7 @@ class LlamaCppSession(GenerationSession):
 
     def _read_several(self, tokens: Sequence[int], *, every: bool) -> None:
         check_extension(len(tokens), self.width, self._used, self.positions)
-        self._decode([tokens], self._used, every=every)
+        self._decode([tokens], every=every)
         self._used += len(tokens)
 
     def rewind(self, count: int) -> None:
@@ -196,11 +166,11 @@ class LlamaCppSession(GenerationSession):
             )
         self._used = left
 
-    def _decode(self, rows: Prompts, start: int, *, every: bool) -> None:
+    def _decode(self, rows: Prompts, *, every: bool) -> None:
         """Feeds each sequence its tokens; logits are kept of the last ones, or of `every` one."""
         import numpy as np
 
-        batch, length = self._many, len(rows[0])
+        batch, length, start = self._many, len(rows[0]), self._used
         count = len(rows) * length
         batch.raw.n_tokens = count
         for array, values in (
@@ -242,15 +212,15 @@ class LlamaCppSession(GenerationSession):
 
     def score(self, tokens: Sequence[int]) -> Logits:
         check_prompts([tokens], 1, self.positions)
-        self._lib.llama_memory_clear(self._memory, True)
-        self._decode([tokens], 0, every=True)
+        self.reset()
+        self._decode([tokens], every=True)
         scores = self._rows().copy()
         self.reset()
         return scores
 
     def reset(self) -> None:
         self._lib.llama_memory_clear(self._memory, True)
-        self._used = 0
+        super().reset()
 
     def kv_cache_bytes(self) -> int:
         """Returns the size of keys and values of every layer, for the positions that the context has room for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import json
 import math
@@ -15,7 +14,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,9 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed_packages import installed_version
+
+from ._kept_conversions import converted, kept_path
+from ._session_facts import closed, listed, one_precision
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -121,19 +123,14 @@ class NcnnBackend(Backend):
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """`<key>.param`, `<key>.bin` and what both do not tell, `<key>.json`."""
-        key = json.dumps(
-            [model.sha256, installed_version("pnnx"), installed_version("ncnn"), _LAYOUT]
-        )
-        stem = hashlib.sha256(key.encode()).hexdigest()[:24]
-        path = cache / f"{stem}.param"
+        made_from = [model.sha256, installed_version("pnnx"), installed_version("ncnn"), _LAYOUT]
+        path = kept_path(cache, made_from, ".param")
         if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache, prefix="pnnx-") as folder:
-                converted = _converted(model, Path(folder))
+                _run_and_try(model, Path(folder))
                 for suffix in (".json", ".bin", ".param"):  # the one that is looked for comes last
-                    (converted / f"model{suffix}").replace(path.with_suffix(suffix))
-        digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
-        return replace(model, path=path, format="ncnn", sha256=digest.hexdigest())
+                    (Path(folder) / f"model{suffix}").replace(path.with_suffix(suffix))
+        return converted(model, path, "ncnn", [path, path.with_suffix(".bin")])
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NcnnSession:
         self.capabilities.check(model, options)
@@ -186,7 +183,7 @@ class NcnnSession(Session):
 
         opt = self._net.opt
         compute = self._compute_layers()
-        precision = next(iter(compute), None) if len(compute) < 2 else "mixed"
+        precision = one_precision(compute)
         self._demand_precision(compute)
         notes: tuple[str, ...] = ()
         if opt.use_fp16_storage and precision == "fp32":
@@ -218,7 +215,7 @@ class NcnnSession(Session):
         )
 
     def close(self) -> None:
-        self.run = _closed
+        self.run = closed
         self._net = None
 
     def _compute_layers(self) -> dict[str, int]:
@@ -248,12 +245,12 @@ class NcnnSession(Session):
 
     def _demand_precision(self, compute: Mapping[str, int]) -> None:
         precision = self._precision
-        listed = ", ".join(f"{count} layers in {name}" for name, count in sorted(compute.items()))
+        layers = listed(compute, "layers")
         if precision == "fp32" and set(compute) - {"fp32"}:
-            raise UnsupportedError(f"fp32 was asked for, but ncnn runs {listed}")
+            raise UnsupportedError(f"fp32 was asked for, but ncnn runs {layers}")
         if precision in ("fp16", "bf16") and not compute.get(precision):
             raise UnsupportedError(
-                f"{precision} was asked for, but on this processor ncnn runs {listed or 'none of it'}",
+                f"{precision} was asked for, but on this processor ncnn runs {layers or 'none of it'}",
                 ""
                 if precision == "bf16"
                 else "--set precision=as-is --set fp16_storage=true keeps the "
@@ -288,10 +285,6 @@ def _infer(extractor: Any, inputs: list[str], outputs: list[str], mats: list[Any
             )
         found.append(mat)
     return found
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
 
 
 def _shape(info: TensorInfo) -> tuple[int, ...]:
@@ -365,8 +358,8 @@ def _pnnx() -> Path | None:
     return path if path.is_file() else None
 
 
-def _converted(model: ModelFile, folder: Path) -> Path:
-    """Runs pnnx in `folder` and tries its result. Raises UnsupportedError with pnnx's or ncnn's
+def _run_and_try(model: ModelFile, folder: Path) -> None:
+    """Runs pnnx in `folder` and tries its result, the files `model.*`. Raises UnsupportedError with pnnx's or ncnn's
     message where either refuses."""
     import ncnn
 
@@ -401,7 +394,6 @@ def _converted(model: ModelFile, folder: Path) -> Path:
                 f"ncnn has float32 tensors only; {port['name']} is {port['dtype']}"
             )
     (folder / "model.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs}), "utf-8")
-    return folder
 
 
 def _ports_of(model: ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:

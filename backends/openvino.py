@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
-import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +25,9 @@ from edgebench.backend import (
 from edgebench.errors import UnsupportedError
 from edgebench.installed_packages import installed_version
 from edgebench.processes.telemetry import keep_openvino_silent, openvino_telemetry
+
+from ._kept_conversions import converted, kept_file
+from ._session_facts import closed, listed, one_precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,22 +144,18 @@ class OpenVinoBackend(Backend):
         this processor only, so both are part of its name."""
         import openvino
 
-        from edgebench.files.atomic_write import replacing
-
         self.capabilities.check(model, options)
         core = openvino.Core()
         settings = _settings(model, options)
         device = _device(core, options)
         made_for = [openvino.__version__, core.get_property(device, "FULL_DEVICE_NAME"), device]
-        key = json.dumps([model.sha256, model.precision, settings, made_for], sort_keys=True)
-        path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.blob"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
+        made_from = [model.sha256, model.precision, settings, made_for]
+
+        def write(path: Path) -> None:
             compiled = _compile(core, model, device, settings)
-            with replacing(path) as partial:
-                partial.write_bytes(compiled.export_model().getbuffer())
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return replace(model, path=path, format="blob", sha256=digest)
+            path.write_bytes(compiled.export_model().getbuffer())
+
+        return converted(model, kept_file(cache, made_from, ".blob", write), "blob")
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OpenVinoSession:
         self.capabilities.check(model, options)
@@ -233,7 +229,7 @@ class OpenVinoSession(Session):
         layers = executed_layers(self._compiled)
         compute = compute_census(layers)
         # A model without any heavy layer is named by the other layers it executes.
-        precision = _one(compute) or _one(
+        precision = one_precision(compute) or one_precision(
             {
                 name: count
                 for name, count in _census(layers, lambda k: k not in _NOT_EXECUTED).items()
@@ -279,7 +275,7 @@ class OpenVinoSession(Session):
         )
 
     def close(self) -> None:
-        self.run = _closed
+        self.run = closed
         self._compiled = None
 
     def _demand_precision(self, compute: Mapping[str, int], precision: str | None) -> None:
@@ -290,13 +286,13 @@ class OpenVinoSession(Session):
         wanted = self._model.precision
         if wanted == "fp32" and precision not in ("fp32", None):
             raise UnsupportedError(
-                f"fp32 was asked for, but OpenVINO runs {_listed(compute) or precision}"
+                f"fp32 was asked for, but OpenVINO runs {listed(compute, 'layers') or precision}"
             )
         lower = "int8" if wanted.startswith("mixed") else wanted.partition("-")[0]
         if lower in ("bf16", "fp16", "int8") and not compute.get(lower) and precision != lower:
             raise UnsupportedError(
                 f"{wanted} was asked for, but no compute-heavy layer runs in {lower} "
-                f"({_listed(compute) or 'there is none'})"
+                f"({listed(compute, 'layers') or 'there is none'})"
             )
 
     def _property(self, name: str) -> Any:
@@ -312,10 +308,6 @@ class OpenVinoSession(Session):
     def _name(self, name: str) -> str | None:
         value = self._property(name)
         return None if value is None else str(value).rpartition(".")[2].lower()
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
 
 
 def _device(core: Any, options: Mapping[str, Scalar]) -> str:
@@ -445,17 +437,6 @@ def compute_census(layers: list[tuple[str, str, str]]) -> dict[str, int]:
 def _census(layers: list[tuple[str, str, str]], counts: Any) -> dict[str, int]:
     counts_of = Counter(_PRECISIONS.get(kind, kind) for layer, kind, _ in layers if counts(layer))
     return dict(counts_of)
-
-
-def _one(counts: Mapping[str, int]) -> str | None:
-    """The one precision, "mixed" where there are several, None where there is none."""
-    if len(counts) > 1:
-        return "mixed"
-    return next(iter(counts), None)
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} layers in {name}" for name, count in sorted(counts.items()))
 
 
 BACKEND = OpenVinoBackend

@@ -6,43 +6,24 @@ runtime below it: the same compiled model, asked token by token.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from edgebench.backend import (
-    Backend,
-    Capabilities,
-    Effective,
-    ModelFile,
-    Option,
-    Ready,
-    Scalar,
-    Session,
-    Unavailable,
-    availability_of,
-)
+from edgebench.backend import Capabilities, Effective, ModelFile, Option, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import (
-    Drafting,
-    GenerationSession,
-    OwnSpeculation,
-    Room,
-    check_prompts,
-    check_step,
-)
+from edgebench.generation import Drafting, OwnSpeculation, Room
 from edgebench.processes.telemetry import openvino_telemetry
 
+from ._decoder_base import GgufBackend, ScoringSession
+from ._kept_conversions import converted, kept_folder
 from .openvino import compute_census, executed_layers, reason
 
 if TYPE_CHECKING:
-    from edgebench.generation import Logits, Prompts
+    from edgebench.generation import Prompts
 
 _FORMAT = "openvino_ir"
 _NAME = "openvino_model"
@@ -85,23 +66,18 @@ _OPTIONS = (
 )
 
 
-class OpenVinoGenAiBackend(Backend):
-    name = "openvino_genai"
+class OpenVinoGenAiBackend(GgufBackend):
+    name = title = "openvino_genai"
     summary = "OpenVINO GenAI (decoders of GGUF files, on Intel and Arm processors)"
+    distribution = "openvino-genai"
+    install = "pip install 'edgebench[openvino-genai]'"
     capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
-    generation: ClassVar[Capabilities | None] = Capabilities(
+    generation = Capabilities(
         formats=("gguf", _FORMAT),
         precisions=("as-is",),
         options=_OPTIONS,
         speculates=("lookup", "draft"),
     )
-
-    def availability(self) -> Ready | Unavailable:
-        return availability_of(
-            "openvino-genai",
-            "openvino-genai",
-            "pip install 'edgebench[openvino-genai]'",
-        )
 
     def import_runtime(self) -> str:
         import openvino
@@ -109,38 +85,16 @@ class OpenVinoGenAiBackend(Backend):
 
         return str(openvino.__version__)
 
-    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
-        raise UnsupportedError("openvino_genai runs decoders of GGUF files only")
-
-    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
-        return model.format == "gguf"
-
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """The stateful model that GenAI's reader makes of the file, weights packed as they are."""
-        key = f"{model.sha256} {importlib.metadata.version('openvino-genai')} {_KEPT}"
-        folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.ov"
-        if not folder.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                _read_gguf(model, Path(scratch))
-                folder_made = Path(scratch) / "made"
-                folder_made.mkdir()
-                for path in Path(scratch).glob("openvino_*.*"):
-                    if path.stem in _KEPT:
-                        shutil.move(path, folder_made / path.name)
-                if not folder.exists():
-                    folder_made.rename(folder)
+        made_from = [model.sha256, importlib.metadata.version(self.distribution), _KEPT]
+        folder = kept_folder(cache, made_from, ".ov", lambda scratch: _read_gguf(model, scratch))
         path = folder / f"{_NAME}.xml"
-        digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
-        return replace(model, path=path, format=_FORMAT, sha256=digest.hexdigest())
+        return converted(model, path, _FORMAT, [path, path.with_suffix(".bin")])
 
-    def open_generation(
+    def _opened(
         self, model: ModelFile, options: Mapping[str, Scalar], room: Room
     ) -> OpenVinoGenAiSession:
-        assert self.generation is not None
-        self.generation.check(model, options)
-        if model.format != _FORMAT:
-            raise UnsupportedError(f"{model.path.name} was not converted")
         return OpenVinoGenAiSession(model, options, room)
 
     def open_speculation(
@@ -148,13 +102,12 @@ class OpenVinoGenAiBackend(Backend):
     ) -> OwnSpeculation:
         from ._openvino_speculation import OpenVinoSpeculation
 
-        assert self.generation is not None
         self.generation.check(model, options)
         return OpenVinoSpeculation(model.path.parent, _settings(options), drafting)
 
 
-def _read_gguf(model: ModelFile, scratch: Path) -> None:
-    """GenAI writes what it made beside the file: hence a link to it in a folder of its own."""
+def _read_gguf(model: ModelFile, scratch: Path) -> Path:
+    """The folder of what is kept. GenAI writes what it made beside the file: hence a link to it."""
     import openvino_genai
 
     link = scratch / "model.gguf"
@@ -167,14 +120,21 @@ def _read_gguf(model: ModelFile, scratch: Path) -> None:
         ) from None
     if not (scratch / f"{_NAME}.xml").exists():
         raise UnsupportedError("this version of openvino_genai keeps no model", "pip install -U it")
+    made = scratch / "made"
+    made.mkdir()
+    for path in scratch.glob("openvino_*.*"):
+        if path.stem in _KEPT:
+            shutil.move(path, made / path.name)
+    return made
 
 
-class OpenVinoGenAiSession(GenerationSession):
+class OpenVinoGenAiSession(ScoringSession):
     """One infer request whose state is the cache; positions are counted here."""
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
         import openvino
 
+        super().__init__(room)
         core = openvino.Core()
         read = core.read_model(str(model.path))
         self._weights, self._rounded = _weight_bytes(read), _rounds_offsets(read)
@@ -189,26 +149,10 @@ class OpenVinoGenAiSession(GenerationSession):
                     f"{name}={value} was asked for, OpenVINO takes {self._facts[name]} here"
                 )
         self._request: Any = self._compiled.create_infer_request()
-        self.width, self.positions = room.width, room.positions
         self.vocabulary = int(self._compiled.output(0).get_partial_shape()[2].get_length())
-        self._used = 0
 
-    def prefill(self, prompts: Prompts) -> Any:
-        length = check_prompts(prompts, self.width, self.positions)
-        self._request.reset_state()
-        self._used = 0
-        logits = self._fed(prompts)
-        self._used = length
-        return logits[:, -1]
-
-    def step(self, tokens: Sequence[int]) -> Any:
-        check_step(tokens, self.width, self._used, self.positions)
-        logits = self._fed([[token] for token in tokens])
-        self._used += 1
-        return logits[:, -1]
-
-    def _fed(self, rows: Prompts) -> Any:
-        """Logits after each token given, (width, tokens, vocabulary): the request's own memory."""
+    def _every(self, rows: Prompts) -> Any:
+        """In the request's own memory."""
         import numpy as np
 
         tokens = np.array(rows, np.int64)
@@ -226,24 +170,9 @@ class OpenVinoGenAiSession(GenerationSession):
         )
         return outputs[0]
 
-    def logits(self, raw: Any) -> Logits:
-        import numpy as np
-
-        return np.array(raw, np.float32)
-
-    def greedy(self, raw: Any) -> list[int]:
-        return [int(token) for token in raw.argmax(axis=-1)]
-
-    def score(self, tokens: Sequence[int]) -> Logits:
-        check_prompts([tokens], 1, self.positions)
-        self.reset()
-        logits = self.logits(self._fed([tokens] * self.width)[0])
-        self.reset()
-        return logits
-
     def reset(self) -> None:
         self._request.reset_state()
-        self._used = 0
+        super().reset()
 
     def kv_cache_bytes(self) -> int | None:
         """It grows with the request, and its type is the plugin's affair: not told."""

@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,8 @@ from edgebench.processes.telemetry import (
 )
 
 from . import _ort_plugins
+from ._kept_conversions import converted, kept_file
+from ._session_facts import closed, one_precision, os_threads
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -189,27 +190,21 @@ class OrtBackend(Backend):
             from . import _ort_decoder
 
             return _ort_decoder.convert(model, options, cache)
-        import hashlib
-
         import onnxruntime
 
-        from edgebench.assets import file_sha256
-        from edgebench.files.atomic_write import replacing
         from edgebench.probes import device_facts as device
 
         # The optimised graph is made for one processor: layouts follow its vector width.
         processor = {k: device.detect().facts.get(k) for k in ("machine", "cpu_model", "isa")}
         settings = {k: v for k, v in options.items() if k in ("optimization", "provider")}
         made_from = [model.sha256, onnxruntime.__version__, processor, settings]
-        key = json.dumps(made_from, sort_keys=True)
-        path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
+
+        def write(path: Path) -> None:
             session_options = _session_options({**options, "preoptimized": False})
-            with replacing(path) as partial:
-                session_options.optimized_model_filepath = str(partial)
-                _inference_session(model, session_options, options)
-        return replace(model, path=path, sha256=file_sha256(path))
+            session_options.optimized_model_filepath = str(path)
+            _inference_session(model, session_options, options)
+
+        return converted(model, kept_file(cache, made_from, ".onnx", write), model.format)
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OrtSession:
         self.capabilities.check(model, options)
@@ -221,7 +216,7 @@ class OrtBackend(Backend):
         from . import _ort_decoder
 
         self.generation.check(model, options)
-        before = _os_threads()
+        before = os_threads()
         inner = _inference_session(model, _session_options(options), options)
         threads = _threads_since(before)
         device = _session_device(inner, options)
@@ -238,7 +233,7 @@ class OrtSession(Session):
     def __init__(self, model: ModelFile, options: dict[str, Scalar]) -> None:
         self._model = model
         self._options = options
-        before = _os_threads()
+        before = os_threads()
         self._inner: Any = _inference_session(model, _session_options(options), options)
         self._threads = _threads_since(before)
         self.inputs = tuple(_tensor_info(node) for node in self._inner.get_inputs())
@@ -319,7 +314,7 @@ class OrtSession(Session):
 
     def close(self) -> None:
         self._inner = None
-        self.run = _closed
+        self.run = closed
 
 
 def _is_plugin(distribution: str, version: str) -> bool:
@@ -327,13 +322,7 @@ def _is_plugin(distribution: str, version: str) -> bool:
     return distribution == "onnxruntime-qnn" and int(version.partition(".")[0] or 0) >= 2
 
 
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
-
-
-def _facts(
-    inner: Any, model: ModelFile, options: Mapping[str, Scalar], threads: int | None
-) -> Effective:
+def _facts(inner: Any, model: ModelFile, options: Mapping[str, Scalar], threads: int) -> Effective:
     """Returns what is read back alike of every session."""
     import onnxruntime
 
@@ -591,7 +580,7 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
         else:
             optimized = onnx.load(str(path), load_external_data=False)
             graph.compute_nodes, graph.weight_bytes = precision_census(optimized)
-            graph.precision = _precision(graph.compute_nodes)
+            graph.precision = one_precision(graph.compute_nodes)
     parts = _ort_plugins.assigned_parts(session)
     if parts is not None:
         graph.providers = dict(Counter(part.provider for part in parts for _ in part.nodes))
@@ -625,14 +614,6 @@ def _demand_what_was_asked(graph: _Graph, model: ModelFile, options: Mapping[str
         )
 
 
-def _precision(nodes: Mapping[str, int]) -> str | None:
-    """The precision of the compute-heavy nodes: one name, or "mixed" where they differ."""
-    kinds = [kind for kind, count in nodes.items() if count]
-    if not kinds:
-        return None
-    return kinds[0] if len(kinds) == 1 else "mixed"
-
-
 def _tensor_info(node: Any) -> TensorInfo:
     element = node.type
     name = _DTYPES.get(element, element.removeprefix("tensor(").removesuffix(")"))
@@ -654,20 +635,9 @@ def _device_of(provider: str) -> str:
     return "cpu" if provider == _CPU else provider.removesuffix("ExecutionProvider").lower()
 
 
-def _threads_since(before: int | None) -> int | None:
+def _threads_since(before: int) -> int:
     """Threads that compute, the caller's included, where `before` was the count without a session."""
-    after = _os_threads()
-    return None if before is None or after is None else after - before + 1
-
-
-def _os_threads() -> int | None:
-    """Threads of this process, or None where the system does not tell cheaply."""
-    try:
-        return len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        import psutil
-
-        return int(psutil.Process().num_threads())
+    return os_threads() - before + 1
 
 
 BACKEND = OrtBackend

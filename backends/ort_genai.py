@@ -6,44 +6,36 @@ int4 forms are quantised anew from the weights taken apart: quality tells what t
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from edgebench.backend import (
-    Backend,
     Capabilities,
     Effective,
     ModelFile,
     Option,
     Ready,
     Scalar,
-    Session,
     Unavailable,
-    availability_of,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.generation import (
-    Drafting,
-    GenerationSession,
-    OwnSpeculation,
-    Room,
-    check_prompts,
-    check_step,
-)
+from edgebench.generation import Drafting, GenerationSession, OwnSpeculation, Room
 from edgebench.processes.python_command import module_command
 from edgebench.processes.telemetry import Telemetry, ort_telemetry
 
+from ._decoder_base import CountingSession, GgufBackend
+from ._kept_conversions import converted, kept_folder
+from ._session_facts import one_precision
+
 if TYPE_CHECKING:
-    from edgebench.generation import Logits, Prompts
+    from edgebench.generation import Prompts
 
 _FORMAT = "genai_folder"
 _BUILDER = ("torch", "transformers", "onnx_ir", "safetensors")
@@ -53,11 +45,13 @@ _OPTIONS = (
 )
 
 
-class OrtGenAiBackend(Backend):
-    name = "ort_genai"
+class OrtGenAiBackend(GgufBackend):
+    name = title = "ort_genai"
     summary = "ONNX Runtime GenAI (decoders, built by its own model builder)"
+    distribution = "onnxruntime-genai"
+    install = "pip install 'edgebench[ort-genai]'"
     capabilities = Capabilities(formats=("gguf",), precisions=("fp32",), options=())
-    generation: ClassVar[Capabilities | None] = Capabilities(
+    generation = Capabilities(
         formats=("gguf", _FORMAT),
         precisions=("fp32", "int8", "int4"),
         options=_OPTIONS,
@@ -65,12 +59,7 @@ class OrtGenAiBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        state = availability_of(
-            "onnxruntime-genai",
-            "onnxruntime-genai",
-            "pip install 'edgebench[ort-genai]'",
-        )
-        missing = _missing()
+        state, missing = super().availability(), _missing()
         if isinstance(state, Ready) and missing:
             return replace(state, note=missing, fix=_BUILDER_FIX, runs_only=True)
         return state
@@ -80,36 +69,21 @@ class OrtGenAiBackend(Backend):
 
         return str(onnxruntime_genai.__version__)
 
-    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
-        raise UnsupportedError("ort_genai runs decoders of GGUF files only")
-
-    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
-        return model.format == "gguf"
-
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """The builder's folder for this precision. Minutes and gigabytes where PyTorch is new."""
-        key = f"{model.sha256} {model.precision} {importlib.metadata.version('onnxruntime-genai')}"
-        folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.genai"
-        if not folder.exists():
+
+        def build(scratch: Path) -> Path:
             if missing := _missing():
                 raise UnsupportedError(missing, _BUILDER_FIX)
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                _build(model, Path(scratch))
-                if not folder.exists():
-                    (Path(scratch) / "out").rename(folder)
-        digest = hashlib.sha256()
-        for part in sorted(folder.glob("model.onnx*")):
-            digest.update(part.read_bytes())
-        return replace(model, path=folder, format=_FORMAT, sha256=digest.hexdigest())
+            return _build(model, scratch)
 
-    def open_generation(
+        made_from = [model.sha256, model.precision, importlib.metadata.version(self.distribution)]
+        folder = kept_folder(cache, made_from, ".genai", build)
+        return converted(model, folder, _FORMAT, sorted(folder.glob("model.onnx*")))
+
+    def _opened(
         self, model: ModelFile, options: Mapping[str, Scalar], room: Room
     ) -> OrtGenAiSession:
-        assert self.generation is not None
-        self.generation.check(model, options)
-        if model.format != _FORMAT:
-            raise UnsupportedError(f"{model.path.name} was not converted")
         return OrtGenAiSession(model, options, room)
 
     def open_speculation(
@@ -117,7 +91,6 @@ class OrtGenAiBackend(Backend):
     ) -> OwnSpeculation:
         from ._ort_genai_speculation import OrtGenAiSpeculation
 
-        assert self.generation is not None
         self.generation.check(model, options)
         return OrtGenAiSpeculation(model.path, _decoder_settings(options), drafting)
 
@@ -128,8 +101,8 @@ def _decoder_settings(options: Mapping[str, Scalar]) -> dict[str, Any]:
     return {} if threads is None else {"session_options": {"intra_op_num_threads": threads}}
 
 
-def _build(model: ModelFile, scratch: Path) -> None:
-    """Runs the builder in a process of its own, without a network: it would ask a hub."""
+def _build(model: ModelFile, scratch: Path) -> Path:
+    """Runs the builder in a process of its own, without a network: it would ask a hub. Returns its folder."""
     from edgebench.models.llm.gguf_file import GgufFile
     from edgebench.models.llm.hf_folder import write_folder
 
@@ -150,6 +123,7 @@ def _build(model: ModelFile, scratch: Path) -> None:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         why = lines[-1] if lines else f"exit code {done.returncode}"
         raise UnsupportedError(f"the builder of ONNX Runtime GenAI failed: {why}")
+    return out
 
 
 def _missing() -> str:
@@ -164,8 +138,10 @@ def _telemetry(package: Path) -> Telemetry | None:
     return None if library is None else ort_telemetry(library)
 
 
-class OrtGenAiSession(GenerationSession):
+class OrtGenAiSession(CountingSession):
     """One generator, wound back to the start for each request."""
+
+    score = GenerationSession.score  # token by token: a generator gives the last logits
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
         import onnxruntime_genai as genai
@@ -174,6 +150,7 @@ class OrtGenAiSession(GenerationSession):
             raise UnsupportedError(
                 "ONNX Runtime GenAI takes further tokens of a caller's choice for one sequence only"
             )
+        super().__init__(room)
         self._folder = model.path
         config = genai.Config(str(model.path))
         settings = _decoder_settings(options)
@@ -185,49 +162,24 @@ class OrtGenAiSession(GenerationSession):
             raise UnsupportedError(f"ONNX Runtime GenAI refuses the decoder: {error}") from None
         self._facts = json.loads((model.path / "genai_config.json").read_text())["model"]
         self.vocabulary = int(self._facts["vocab_size"])
-        self.width, self.positions = room.width, room.positions
         parameters = genai.GeneratorParams(self._model)
         # The last token of a full cache is fed as well, which generate_next_token would not do.
         parameters.set_search_options(
             max_length=self.positions + 1, batch_size=self.width, do_sample=False
         )
         self._generator: Any = genai.Generator(self._model, parameters)
-        self._used = 0
-
-    def prefill(self, prompts: Prompts) -> Any:
-        length = check_prompts(prompts, self.width, self.positions)
-        self.reset()
-        logits = self._fed(prompts)
-        self._used = length
-        return logits
-
-    def step(self, tokens: Sequence[int]) -> Any:
-        check_step(tokens, self.width, self._used, self.positions)
-        logits = self._fed([[token] for token in tokens])
-        self._used += 1
-        return logits
 
     def _fed(self, rows: Prompts) -> Any:
-        """Logits after the last token given, (width, vocabulary)."""
         import numpy as np
 
         self._generator.append_tokens(np.array(rows, np.int32))
-        return np.asarray(self._generator.get_logits()).reshape(self.width, -1, self.vocabulary)[
-            :, -1
-        ]
-
-    def logits(self, raw: Any) -> Logits:
-        import numpy as np
-
-        return np.array(raw, np.float32)
-
-    def greedy(self, raw: Any) -> list[int]:
-        return [int(token) for token in raw.argmax(axis=-1)]
+        logits = np.asarray(self._generator.get_logits())
+        return logits.reshape(self.width, -1, self.vocabulary)[:, -1]
 
     def reset(self) -> None:
         if self._used:
             self._generator.rewind_to(0)
-        self._used = 0
+        super().reset()
 
     def kv_cache_bytes(self) -> int | None:
         """Returns None: the cache is inside the generator."""
@@ -243,12 +195,11 @@ class OrtGenAiSession(GenerationSession):
             str(self._folder / self._facts["decoder"]["filename"]), load_external_data=False
         )
         nodes, weight_bytes = precision_census(graph)
-        kinds = [kind for kind, count in nodes.items() if count]
         cached = next(info for info in graph.graph.input if info.name.startswith("past_key_values"))
         kind = onnx.helper.tensor_dtype_to_np_dtype(cached.type.tensor_type.elem_type).name
         return Effective(
             device="cpu",
-            precision=kinds[0] if len(kinds) == 1 else "mixed" if kinds else None,
+            precision=one_precision(nodes),
             compute_nodes=nodes,
             weight_bytes=weight_bytes,
             runtime=f"onnxruntime-genai {genai.__version__}",

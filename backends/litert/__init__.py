@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,9 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models import open_axes
 from edgebench.text.did_you_mean import did_you_mean
 
-from .operator_census import census, os_threads, precision_of
+from .._kept_conversions import converted, kept_file
+from .._session_facts import closed, listed, one_precision, os_threads
+from .operator_census import census
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -89,18 +89,13 @@ class LiteRtBackend(Backend):
         return model.format == "onnx"
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
-        from edgebench.files.atomic_write import replacing
+        from . import onnx_to_tflite
 
-        from . import onnx_to_tflite as convert
-
-        key = json.dumps([model.sha256, _sources_sha256(), self.import_runtime()])
-        path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.tflite"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as partial:
-                convert.convert(model.path, partial)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return replace(model, path=path, format="tflite", sha256=digest)
+        made_from = [model.sha256, _sources_sha256(), self.import_runtime()]
+        path = kept_file(
+            cache, made_from, ".tflite", lambda path: onnx_to_tflite.convert(model.path, path)
+        )
+        return converted(model, path, "tflite")
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
         self.capabilities.check(model, options)
@@ -186,13 +181,12 @@ class LiteRtSession(Session):
 
     def effective(self) -> Effective:
         compute = census(self._operators)
-        precision = precision_of(compute)
         self._demand_precision(compute)
         total = len(self._operators)
         return Effective(
             device="cpu",
             telemetry="none",
-            precision=precision,
+            precision=one_precision(compute),
             providers={"XNNPACK": self._delegated, "LiteRT": total - self._delegated},
             compute_nodes=compute,
             threads=self._threads,
@@ -221,7 +215,7 @@ class LiteRtSession(Session):
         return LiteRtProfiler(self, self._model, self._asked_threads, names)
 
     def close(self) -> None:
-        self.run = _closed
+        self.run = closed
         self._inner = None
 
     def _read_threads(self, grown: int, options: Mapping[str, Scalar]) -> int | None:
@@ -233,12 +227,14 @@ class LiteRtSession(Session):
 
     def _demand_precision(self, compute: Mapping[str, int]) -> None:
         precision = self._model.precision
-        listed = ", ".join(f"{n} operators in {name}" for name, n in sorted(compute.items()))
+        operators = listed(compute, "operators")
         if precision == "fp32" and set(compute) - {"fp32"}:
-            raise UnsupportedError(f"fp32 was asked for, but {self._model.path.name} has {listed}")
+            raise UnsupportedError(
+                f"fp32 was asked for, but {self._model.path.name} has {operators}"
+            )
         if precision.startswith("int8") and not compute.get("int8"):
             raise UnsupportedError(
-                f"{precision} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
+                f"{precision} was asked for, but {self._model.path.name} has {operators or 'none of it'}"
             )
 
 
@@ -292,10 +288,6 @@ def _sources_sha256() -> str:
     """Of the converter: a file made by another version of it is made anew."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
 
 
 def _operators(interpreter: Any) -> tuple[list[Any], int]:

@@ -11,7 +11,8 @@ from edgebench.backend import Effective, ModelFile, Scalar, Session, TensorInfo,
 from edgebench.errors import UnsupportedError
 from edgebench.text.did_you_mean import did_you_mean
 
-from .operator_census import census, operators_in, os_threads, precision_of
+from .._session_facts import closed, one_precision, os_threads
+from .operator_census import census, operators_in
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -69,7 +70,6 @@ class CompiledModelSession(Session):
     def effective(self) -> Effective:
         operators = operators_in(self._model.path)
         compute = census(operators)
-        precision = precision_of(compute)
         alone = self._accelerator == CPU
         notes = (
             [] if self._whole else [f"the CPU runs a part that {self._accelerator} does not take"]
@@ -77,7 +77,9 @@ class CompiledModelSession(Session):
         return Effective(
             device=self.device(),
             telemetry="none",
-            precision=precision if alone else None,  # an accelerator may compute in less
+            precision=one_precision(compute)
+            if alone
+            else None,  # an accelerator may compute in less
             providers={self._accelerator.upper(): len(operators)} if self._whole else None,
             compute_nodes=compute,
             threads=self._threads if alone else None,
@@ -106,7 +108,7 @@ class CompiledModelSession(Session):
         return LiteRtProfiler(self, self._model, self._options.get("threads"))
 
     def close(self) -> None:
-        self.run = _closed
+        self.run = closed
         self._in = self._out = []
         self._inner = None
 
@@ -179,7 +181,3 @@ def _run(run_by_index: Any, inputs: Any, outputs: Any, arrays: list[Any]) -> Non
     for buffer, array in zip(inputs, arrays):  # noqa: B905 - measured; `prepare` made them match
         buffer.write(array)
     run_by_index(0, inputs, outputs)
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")

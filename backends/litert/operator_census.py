@@ -1,9 +1,9 @@
-"""What a .tflite file's operators compute in, and threads of this process: for both of LiteRT's interfaces."""
+"""What a .tflite file's operators compute in: for both of LiteRT's interfaces."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,3 @@ def census(operators: Sequence[Any]) -> dict[str, int]:
         kind = weight if weight in ("int8", "uint8") else written
         counts[_PRECISIONS.get(kind, kind)] += 1
     return dict(counts)
-
-
-def precision_of(compute: Mapping[str, int]) -> str | None:
-    """The one precision, "mixed" where there are several, None where there is none."""
-    return next(iter(compute), None) if len(compute) < 2 else "mixed"
-
-
-def os_threads() -> int:
-    """Threads of this process."""
-    try:
-        return len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        import psutil
-
-        return int(psutil.Process().num_threads())

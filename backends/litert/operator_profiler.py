@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench.backend import ModelFile, Scalar, Session
-from edgebench.backends._xnnpack_names import type_of
 from edgebench.errors import UnsupportedError
 from edgebench.installed_packages import installed_version
 from edgebench.operator_times import OperatorTime, Profile, Profiler
+
+from .._xnnpack_names import type_of
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs

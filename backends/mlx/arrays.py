@@ -60,6 +60,11 @@ def to_numpy(array: Any) -> Array:
     return copied
 
 
+def along(vector: Any, axis: int, rank: int) -> Any:
+    """A vector of numpy or MLX with `rank` axes, its numbers along one of them."""
+    return vector.reshape([-1 if place == axis else 1 for place in range(rank)])
+
+
 def is_float(array: Any) -> bool:
     return dtype_name(array) in ("float16", "bfloat16", "float32", "float64")
 

@@ -40,7 +40,8 @@ class Node:
         self.last = False  # inputs come, and outputs go, with channels last
         self.flat = False  # results are in ONNX's order although inputs came with channels last
         self.packed = False  # its weight is quantised
-        self.used: set[str] = set()
+        # Where an output may be written over an input, in the first forms of operators: it changes no answer.
+        self.used = {"consumed_inputs"} if version < 6 else set()
         self._attributes = attributes
         self._memory: dict[str, Any] = {}
 
@@ -60,6 +61,14 @@ class Node:
         """The value of a shape-like operand, known while the graph is planned."""
         known: Array = self.tracer.static(self, value)
         return known
+
+    def integers(self, value: Any) -> list[int]:
+        """The same of integers."""
+        return [int(number) for number in self.static(value).reshape(-1)]
+
+    def number(self, value: Any) -> Any:
+        """The same of a single number."""
+        return self.static(value).reshape(-1)[0].item()
 
     def mx(self, value: Any) -> Any:
         """An operand as an MLX array; constants are converted once."""

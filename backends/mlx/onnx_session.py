@@ -14,6 +14,7 @@ import numpy as np
 from edgebench.backend import Effective, ModelFile, Scalar, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 
+from .._session_facts import closed, one_precision
 from . import blas
 from . import mlx_device as device
 from .arrays import to_numpy
@@ -106,10 +107,8 @@ class MlxSession(Session):
             )
 
     def _precision(self, plan: Plan) -> str | None:
-        kinds = [_NAMES.get(kind, kind) for kind in plan.compute]
-        if not kinds:
-            return None
-        return kinds[0] if len(kinds) == 1 else "mixed"
+        kind = one_precision(plan.compute)
+        return None if kind is None else _NAMES.get(kind, kind)
 
     def _choose(self, plan: Plan, arrays: list[Any]) -> _Choice:
         known = self._choices.get(id(plan))
@@ -213,7 +212,7 @@ class MlxSession(Session):
         self._choices.clear()
         self._program = None  # type: ignore[assignment]
         self._plan = None
-        self.run = _closed
+        self.run = closed
         mx.clear_cache()
 
 
@@ -222,10 +221,6 @@ def _run(query: _Query) -> list[Any]:
     outputs = query.function(query.arrays)
     mx.eval(outputs)
     return outputs
-
-
-def _closed(_: Any) -> Any:
-    raise RuntimeError("the session is closed")
 
 
 def _faster(

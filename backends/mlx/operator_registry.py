@@ -28,7 +28,6 @@ class Entry:
     function: Function
     layout: Layout = "plain"
     float64: bool = False
-    sequences: bool = False
 
 
 _ENTRIES: dict[tuple[str, str, int], Entry] = {}
@@ -40,13 +39,12 @@ def op(
     domain: str = "",
     layout: Layout = "plain",
     float64: bool = False,
-    sequences: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers the function for these versions of an operator, as `since_version` counts them."""
 
     def register(function: Function) -> Function:
         for version in since:
-            _ENTRIES[domain, name, version] = Entry(function, layout, float64, sequences)
+            _ENTRIES[domain, name, version] = Entry(function, layout, float64)
         return function
 
     return register

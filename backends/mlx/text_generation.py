@@ -12,17 +12,10 @@ import numpy as np
 
 from edgebench.backend import Effective, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import (
-    GenerationSession,
-    Room,
-    check_extension,
-    check_prompts,
-    check_rewind,
-    check_room,
-    check_step,
-)
+from edgebench.generation import Room, check_extension, check_prompts, check_room
 from edgebench.models.llm.gguf_file import GgufFile
 
+from .._decoder_base import CountingSession
 from . import blas
 from . import mlx_device as device
 from .decoder import Cache, MlxDecoder
@@ -41,8 +34,9 @@ _TRIALS = 3
 _Step = Callable[[mx.array, mx.array, Cache], tuple[mx.array, Cache]]
 
 
-class MlxGeneration(GenerationSession):
+class MlxGeneration(CountingSession):
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
+        super().__init__(room)
         self._device = device.chosen_device(options.get("device"))
         device.set_threads(options.get("threads"), self._device)
         packed = model.precision == "as-is"
@@ -52,9 +46,7 @@ class MlxGeneration(GenerationSession):
         self._decoder = MlxDecoder(file, dtype, packed=packed)
         self._dtype = dtype
         self.vocabulary = self._decoder.facts.vocabulary
-        self.width, self.positions = room.width, room.positions
         self._cache: Cache = self._decoder.empty_cache(self.width, self.positions)
-        self._used = 0
         self.rewinds = self.width == 1
         self._steps: dict[int, _Step] = {}
         self._compiled, self._why = self._chosen(options.get("compile"))
@@ -99,17 +91,12 @@ class MlxGeneration(GenerationSession):
         ratio = best[False] / best[True]
         return ratio >= 1, f"eager takes {ratio:.2f}x the time of compiled"
 
-    def prefill(self, prompts: Prompts) -> mx.array:
-        length = check_prompts(prompts, self.width, self.positions)
-        last, self._cache = self._decoder.read(mx.array(prompts, mx.uint32), self._cache)
-        self._used = length
-        logits = self._decoder.logits(last[:, -1])
-        mx.eval(logits, self._cache)
-        return logits
-
-    def step(self, tokens: Sequence[int]) -> mx.array:
-        check_step(tokens, self.width, self._used, self.positions)
-        logits = self._advance(mx.array(tokens, mx.uint32))
+    def _fed(self, rows: Prompts) -> mx.array:
+        if self._used:
+            logits = self._advance(mx.array([token for [token] in rows], mx.uint32))
+        else:
+            last, self._cache = self._decoder.read(mx.array(rows, mx.uint32), self._cache)
+            logits = self._decoder.logits(last[:, -1])
         mx.eval(logits, self._cache)
         return logits
 
@@ -122,7 +109,6 @@ class MlxGeneration(GenerationSession):
         # The old cache is let go here: nothing else holds it, so that it is written in place.
         cache, self._cache = self._cache, []
         logits, self._cache = step(tokens, mx.array([self._used]), cache)
-        self._used += 1
         return logits
 
     def _looked_at(self, more: int) -> int:
@@ -150,10 +136,6 @@ class MlxGeneration(GenerationSession):
         mx.eval(logits, self._cache)
         return self.logits(logits)
 
-    def rewind(self, count: int) -> None:
-        check_rewind(count, self._used)
-        self._used -= count
-
     def logits(self, raw: mx.array) -> Logits:
         return np.array(raw.astype(mx.float32))
 
@@ -174,6 +156,7 @@ class MlxGeneration(GenerationSession):
         try:
             for _ in range(self.room_for(prompts, most) - 1):
                 following = mx.argmax(self._advance(tokens), axis=-1)
+                self._used += 1
                 mx.async_eval(following, self._cache)
                 yield _listed(tokens)
                 tokens = following
@@ -191,9 +174,6 @@ class MlxGeneration(GenerationSession):
         mx.eval(logits, self._cache)
         self.reset()
         return self.logits(logits)
-
-    def reset(self) -> None:
-        self._used = 0
 
     def kv_cache_bytes(self) -> int:
         return sum(part.nbytes for pair in self._cache for part in pair)

@@ -7,7 +7,6 @@ hardware yet: docs/hardware.md says what holds it, and how to check it on a boar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from edgebench.backend import (
 from edgebench.errors import UnsupportedError
 from edgebench.installed_packages import installed_version
 
+from .._kept_conversions import converted
 from . import driver, library
 from . import supported_platforms as support
 
@@ -109,12 +109,9 @@ class TrtBackend(Backend):
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """The engine of an ONNX model, built or from the cache."""
         self.capabilities.check(model, options)
-        from edgebench.assets import file_sha256
-
         from .build_engine import engine_for
 
-        engine = engine_for(model, options, cache)
-        return replace(model, path=engine, format="engine", sha256=file_sha256(engine))
+        return converted(model, engine_for(model, options, cache), "engine")
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> TrtSession:
         self.capabilities.check(model, options)

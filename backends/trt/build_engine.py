@@ -23,6 +23,7 @@ from edgebench.files.atomic_write import replacing
 from edgebench.probes import proc_files
 from edgebench.units import format_bytes
 
+from .._kept_conversions import kept_path
 from . import library
 from .cuda import Cuda, CudaError
 from .layers import read_layer_lines
@@ -89,11 +90,9 @@ def engine_for(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> 
     where = _where(version, options)
     asked = {name: options[name] for name in BUILD_OPTIONS if name in options}
     key = [_RECIPE, model.sha256, model.precision, asked, where]
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    engine = cache / f"{digest}.engine"
+    engine = kept_path(cache, key, ".engine")
     if engine.exists() and read_facts(engine) is not None:
         return engine
-    cache.mkdir(parents=True, exist_ok=True)
     machine = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:16]
     plan, facts = _build(model, options, cache / f"timing-{machine}.cache", where)
     # The engine last: whoever finds it finds its facts.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.backend import DeviceTimes, Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import UnsupportedError
 
+from .._session_facts import closed
 from . import library
 from .build_engine import BUILD_OPTIONS, driver_text, read_facts, sizes_of
 from .cuda import Cuda, CudaError, Pinned
@@ -253,7 +254,7 @@ class TrtSession(Session):
         return {t.info.name: Pinned(self._cuda, t.size_bytes) for t in self._inputs}
 
     def _take_back(self, buffers: dict[str, Pinned]) -> None:
-        if self.run is not _closed:
+        if self.run is not closed:
             self._spare.append(buffers)
             return
         for buffer in buffers.values():
@@ -427,9 +428,9 @@ class TrtSession(Session):
 
     def close(self) -> None:
         """Frees engine and buffers; closing twice is fine."""
-        if self.run is _closed:
+        if self.run is closed:
             return
-        self.run = _closed
+        self.run = closed
         self._cuda.synchronize()
         for tensor in (*self._inputs, *self._outputs):
             self._cuda.call("cudaFree", tensor.device)
@@ -442,10 +443,6 @@ class TrtSession(Session):
             self._graph = None
         del self._context, self._engine
         self._cuda.close()
-
-
-def _closed(_: Prepared) -> None:
-    raise RuntimeError("the session is closed")
 
 
 def _refuse_build_options(path: Path, options: Mapping[str, Scalar]) -> None:

@@ -15,8 +15,8 @@ from tests import onnx_models
 
 pytest.importorskip("ai_edge_litert")
 
+from edgebench.backends._session_facts import os_threads
 from edgebench.backends.litert import operator_profiler
-from edgebench.backends.litert.operator_census import os_threads
 
 RUNS = 3
 

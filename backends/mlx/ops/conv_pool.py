@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
-from ..arrays import dtype_name, is_float
+from ..arrays import along, dtype_name, is_float
 from ..node import Node
 from ..operator_registry import op
+from .quantise import exact_integers, saturate
 from .shape import padded
 
 
@@ -244,11 +246,8 @@ def _places(node: Node, x: Any, pool: _Pool, seen: Any, order: int) -> Any:
     for axis in reversed(range(rank)):
         inner = mx.remainder(rest, pool.kernel[axis])
         rest = mx.floor_divide(rest, pool.kernel[axis])
-        count = top.shape[1 + axis]
-        start = np.arange(count) * pool.strides[axis] - pool.pads[axis][0]
-        shape = [1] * top.ndim
-        shape[1 + axis] = count
-        at = node.array(start.reshape(shape), "int64") + inner * pool.dilations[axis]
+        start = np.arange(top.shape[1 + axis]) * pool.strides[axis] - pool.pads[axis][0]
+        at = node.array(along(start, 1 + axis, top.ndim), "int64") + inner * pool.dilations[axis]
         place = place + at * weights[axis]
         step *= sizes[axis]
     n, c = x.shape[0], x.shape[-1]
@@ -278,16 +277,15 @@ def lp_pool(node: Node, x: Any) -> Any:
     return mx.power(mx.sum(mx.power(mx.abs(seen), p), axis=pool.axes), 1.0 / p)
 
 
-@op("GlobalAveragePool", 1, 22, layout="last")
-def global_average_pool(node: Node, x: Any) -> Any:
-    x = node.mx(x)
-    return mx.mean(x, axis=list(range(1, x.ndim - 1)), keepdims=True)
+def _global_pool(name: str, function: Callable[..., Any]) -> None:
+    @op(name, 1, 22, layout="last")
+    def run(node: Node, x: Any) -> Any:
+        x = node.mx(x)
+        return function(x, axis=list(range(1, x.ndim - 1)), keepdims=True)
 
 
-@op("GlobalMaxPool", 1, 22, layout="last")
-def global_max_pool(node: Node, x: Any) -> Any:
-    x = node.mx(x)
-    return mx.max(x, axis=list(range(1, x.ndim - 1)), keepdims=True)
+_global_pool("GlobalAveragePool", mx.mean)
+_global_pool("GlobalMaxPool", mx.max)
 
 
 @op("GlobalLpPool", 2, 22, layout="last")
@@ -311,7 +309,7 @@ def max_unpool(node: Node, x: Any, places: Any, shape: Any = None) -> Any:
     ]
     target = [*x.shape[:2], *natural]
     if shape is not None:
-        target = [int(n) for n in node.static(shape)]
+        target = node.integers(shape)
     # An index counts in the output that has no shape given; a larger one holds it in its corner.
     small = [*x.shape[:2], *natural]
     flat = mx.zeros((math.prod(small),), x.dtype)
@@ -326,8 +324,7 @@ def max_unpool(node: Node, x: Any, places: Any, shape: Any = None) -> Any:
 @op("Col2Im", 18)
 def col2im(node: Node, x: Any, image: Any, block: Any) -> Any:
     x = node.mx(x)
-    sizes = [int(n) for n in node.static(image)]
-    kernel = [int(n) for n in node.static(block)]
+    sizes, kernel = node.integers(image), node.integers(block)
     rank = len(sizes)
     dilations = list(node.attr("dilations") or [1] * rank)
     strides = list(node.attr("strides") or [1] * rank)
@@ -355,25 +352,14 @@ def col2im(node: Node, x: Any, image: Any, block: Any) -> Any:
     return made[tuple(inside)]
 
 
-def integers(node: Node, x: Any, zero: Any, shape: Any = None) -> Any:
-    """Quantised integers less their zero point, as exact float64."""
-    if node.tracer.device != "cpu":
-        node.refuse("exact products of integers need MLX's CPU device", "type")
-    made = node.mx(x).astype(mx.float64)
-    if zero is None:
-        return made
-    offset = node.mx(zero).astype(mx.float64)
-    return made - (offset if shape is None else offset.reshape(shape))
-
-
 def _integer_conv(node: Node, x: Any, w: Any, x_zero: Any, w_zero: Any) -> Any:
     """x: channels last, w: as ONNX has it. The sums as float64."""
     kernel, strides, dilations, groups = _settings(node, w)
     pads = _same_pads(node, node.mx(x).shape[1:-1], kernel, strides, dilations)
     per_row = w_zero is not None and w_zero.ndim == 1 and w_zero.size > 1
-    weight = integers(node, w, w_zero, (-1,) + (1,) * (w.ndim - 1) if per_row else None)
-    weight = mx.transpose(weight, (0, *range(2, w.ndim), 1))
-    return convolve(node, integers(node, x, x_zero), weight, pads, strides, dilations, groups)
+    weight = exact_integers(node, w, along(node.mx(w_zero), 0, w.ndim) if per_row else w_zero)
+    weight = _weight(node, weight)
+    return convolve(node, exact_integers(node, x, x_zero), weight, pads, strides, dilations, groups)
 
 
 @op("ConvInteger", 10, layout="last")
@@ -386,8 +372,6 @@ def qlinear_conv(
     node: Node, x: Any, x_scale: Any, x_zero: Any, w: Any, w_scale: Any, w_zero: Any,
     y_scale: Any, y_zero: Any, b: Any = None,
 ) -> Any:  # fmt: skip
-    from .quantise import saturate
-
     total = _integer_conv(node, x, w, x_zero, w_zero)
     if b is not None:
         total = total + node.mx(b).astype(mx.float64)

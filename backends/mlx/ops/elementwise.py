@@ -15,12 +15,17 @@ from ..operator_registry import op
 # One operand, floating point
 
 
-def _unary(name: str, function: Callable[[Any], Any], *since: int, float64: bool = False) -> None:
+def _unary(
+    name: str,
+    function: Callable[[Any], Any],
+    *since: int,
+    float64: bool = False,
+    integers: bool = False,
+) -> None:
     @op(name, *since, layout="any", float64=float64)
     def run(node: Node, x: Any) -> Any:
-        if node.version < 6:
-            node.attr("consumed_inputs")
-        node.floats(x)
+        if not integers:
+            node.floats(x)
         return function(node.mx(x))
 
 
@@ -48,37 +53,20 @@ _unary("Tanh", mx.tanh, 1, 6, 13, float64=True)
 _unary("IsNaN", mx.isnan, 9, 13, 20, float64=True)
 
 
-@op("Abs", 1, 6, 13, layout="any", float64=True)
-def abs_(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
-    return mx.abs(node.mx(x))
-
-
-@op("Neg", 1, 6, 13, layout="any", float64=True)
-def neg(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
-    return mx.negative(node.mx(x))
-
-
-@op("Relu", 1, 6, 13, 14, layout="any", float64=True)
-def relu(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
-    x = node.mx(x)
-    return mx.maximum(x, 0)
-
-
-@op("Sign", 9, 13, layout="any", float64=True)
-def sign(node: Node, x: Any) -> Any:
-    x = node.mx(x)
-    return mx.where(mx.isnan(x), x, mx.sign(x)) if is_float(x) else mx.sign(x)
-
-
-@op("Not", 1, layout="any")
-def not_(node: Node, x: Any) -> Any:
-    return mx.logical_not(node.mx(x))
+_unary("Abs", mx.abs, 1, 6, 13, float64=True, integers=True)
+_unary("Neg", mx.negative, 1, 6, 13, float64=True, integers=True)
+_unary("Relu", lambda x: mx.maximum(x, 0), 1, 6, 13, 14, float64=True, integers=True)
+_unary("Not", mx.logical_not, 1, integers=True)
+_unary("BitwiseNot", mx.bitwise_invert, 18, integers=True)
+_unary(
+    "Sign",
+    lambda x: mx.where(mx.isnan(x), x, mx.sign(x)) if is_float(x) else mx.sign(x),
+    *(9, 13),
+    float64=True,
+    integers=True,
+)
+_unary("Softplus", lambda x: mx.logaddexp(x, mx.zeros((), x.dtype)), 1, 22, integers=True)
+_unary("Identity", lambda x: x, 1, 13, 14, 16, 19, 21, 23, 24, 25, float64=True, integers=True)
 
 
 @op("IsInf", 10, 20, layout="any", float64=True)
@@ -92,21 +80,8 @@ def isinf(node: Node, x: Any) -> Any:
     return mx.zeros(x.shape, mx.bool_)
 
 
-@op("BitwiseNot", 18, layout="any")
-def bitwise_not(node: Node, x: Any) -> Any:
-    return mx.bitwise_invert(node.mx(x))
-
-
-@op("Softplus", 1, 22, layout="any")
-def softplus(node: Node, x: Any) -> Any:
-    x = node.mx(x)
-    return mx.logaddexp(x, mx.zeros((), x.dtype))
-
-
 @op("HardSigmoid", 1, 6, 22, layout="any", float64=True)
 def hard_sigmoid(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
     x = node.mx(x)
     alpha, beta = node.attr("alpha", 0.2), node.attr("beta", 0.5)
     return mx.clip(x * alpha + beta, 0, 1)
@@ -114,8 +89,6 @@ def hard_sigmoid(node: Node, x: Any) -> Any:
 
 @op("LeakyRelu", 1, 6, 16, layout="any")
 def leaky_relu(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
     x = node.mx(x)
     alpha = node.attr("alpha", 0.01)
     return mx.where(x < 0, x * alpha, x)
@@ -123,8 +96,6 @@ def leaky_relu(node: Node, x: Any) -> Any:
 
 @op("Elu", 1, 6, 22, layout="any")
 def elu(node: Node, x: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
     x = node.mx(x)
     return mx.where(x < 0, mx.expm1(x) * node.attr("alpha", 1.0), x)
 
@@ -132,7 +103,6 @@ def elu(node: Node, x: Any) -> Any:
 @op("Selu", 1, 6, 22, layout="any")
 def selu(node: Node, x: Any) -> Any:
     if node.version < 6:
-        node.attr("consumed_inputs")
         default_alpha, default_gamma = 1.6732, 1.0507
     else:
         default_alpha, default_gamma = 1.67326319217681884765625, 1.05070102214813232421875
@@ -149,7 +119,6 @@ def _broadcast(node: Node, a: Any, b: Any) -> tuple[Any, Any]:
     a, b = node.mx(a), node.mx(b)
     if node.version >= 7:
         return a, b
-    node.attr("consumed_inputs")
     axis, wanted = node.attr("axis"), node.attr("broadcast", 0)
     node.plain()
     if not wanted:
@@ -243,17 +212,11 @@ def pow_(node: Node, a: Any, b: Any) -> Any:
             return mx.sqrt(node.mx(a))
     a, b = _broadcast(node, a, b)
     kind = a.dtype
-    if is_float(a):
-        return mx.power(a, b.astype(kind) if is_float(b) else _exact(node, b, kind))
-    if is_int(b) and not is_signed(b):
+    if is_float(a) or (is_int(b) and not is_signed(b)):
         return mx.power(a, b.astype(kind))
     if node.tracer.device != "cpu":
         node.refuse("an integer to a signed or fractional power", "type")
     return mx.power(a.astype(mx.float64), b.astype(mx.float64)).astype(kind)
-
-
-def _exact(node: Node, b: Any, kind: Any) -> Any:
-    return b.astype(kind)
 
 
 @op("BitShift", 11, 28, layout="any")
@@ -275,7 +238,6 @@ def bit_shift(node: Node, a: Any, b: Any) -> Any:
 def prelu(node: Node, x: Any, slope: Any) -> Any:
     x, slope = node.mx(x), node.mx(slope)
     if node.version < 7:
-        node.attr("consumed_inputs")
         node.plain()
         if slope.size > 1:
             slope = slope.reshape((-1,) + (1,) * (x.ndim - 2))
@@ -288,8 +250,6 @@ def prelu(node: Node, x: Any, slope: Any) -> Any:
 def _several(name: str, function: Callable[[Any, Any], Any], *since: int) -> None:
     @op(name, *since, layout="any", float64=True)
     def run(node: Node, *values: Any) -> Any:
-        if node.version < 6:
-            node.attr("consumed_inputs")
         total = node.mx(values[0])
         for value in values[1:]:
             value = node.mx(value)
@@ -305,8 +265,6 @@ _several("Sum", mx.add, 1, 6, 8, 13)
 
 @op("Mean", 1, 6, 8, 13, layout="any", float64=True)
 def mean(node: Node, *values: Any) -> Any:
-    if node.version < 6:
-        node.attr("consumed_inputs")
     total = node.mx(values[0])
     for value in values[1:]:
         total = total + node.mx(value)
@@ -324,11 +282,8 @@ def where(node: Node, condition: Any, a: Any, b: Any) -> Any:
 def clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
     x = node.mx(x)
     if node.version < 11:
-        if node.version < 6:
-            node.attr("consumed_inputs")
-        low, high = node.attr("min"), node.attr("max")
-        low = None if low is None else mx.array(low, x.dtype)
-        high = None if high is None else mx.array(high, x.dtype)
+        bounds = node.attr("min"), node.attr("max")
+        low, high = (None if bound is None else mx.array(bound, x.dtype) for bound in bounds)
     if low is not None:
         x = mx.maximum(x, node.mx(low).reshape(()))
     if high is not None:
@@ -366,11 +321,6 @@ def convert(node: Node, x: Any, name: str) -> Any:
     return x.astype(node.dtype(name))
 
 
-@op("Identity", 1, 13, 14, 16, 19, 21, 23, 24, 25, layout="any", float64=True)
-def identity(node: Node, x: Any) -> Any:
-    return node.mx(x)
-
-
 @op("BitCast", 26, 28, layout="any", float64=True)
 def bit_cast(node: Node, x: Any) -> Any:
     from ..onnx_attrs import type_name
@@ -390,10 +340,8 @@ def dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Any:
     x = node.mx(x)
     if node.version < 7 and not node.attr("is_test", 0):
         node.refuse("training mode", "random")
-    if training is not None and bool(node.static(training).reshape(-1)[0]):
-        share = 0.5 if ratio is None else float(node.static(ratio).reshape(-1)[0])
-        if share:
-            node.refuse("training mode", "random")
+    if training is not None and node.number(training) and (ratio is None or node.number(ratio)):
+        node.refuse("training mode", "random")
     return x, mx.ones(x.shape, mx.bool_ if node.version >= 10 else x.dtype)
 
 

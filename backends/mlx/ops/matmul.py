@@ -56,12 +56,16 @@ def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
     return mx.addmm(node.mx(c), a, b, alpha, beta)
 
 
+def rows(zero: Any) -> Any:
+    """A zero point or scale per row, or one of all, to go with a matrix."""
+    return zero.reshape(-1, 1) if zero.ndim == 1 and zero.size > 1 else zero
+
+
 @op("MatMulInteger", 10)
 def matmul_integer(node: Node, a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
     a, b = node.mx(a).astype(mx.int32), node.mx(b).astype(mx.int32)
     if a_zero is not None:
-        zero = node.mx(a_zero).astype(mx.int32)
-        a = a - (zero.reshape(-1, 1) if zero.ndim == 1 and zero.size > 1 else zero)
+        a = a - rows(node.mx(a_zero).astype(mx.int32))
     if b_zero is not None:
         b = b - node.mx(b_zero).astype(mx.int32)
     return exact_matmul(node, a, b, mx.int32)

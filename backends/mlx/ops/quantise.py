@@ -6,10 +6,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from ..arrays import dtype_name
+from ..arrays import along, dtype_name
 from ..node import Node
 from ..onnx_attrs import type_name
 from ..operator_registry import op
+from .matmul import rows
 
 _SINCE = (10, 13, 19, 21, 23, 24, 25, 28)
 
@@ -21,6 +22,14 @@ def saturate(value: Any, zero: Any) -> Any:
     return mx.clip(moved, info.min, info.max).astype(zero.dtype)
 
 
+def exact_integers(node: Node, x: Any, zero: Any) -> Any:
+    """Quantised integers less their zero point, as exact float64."""
+    if node.tracer.device != "cpu":
+        node.refuse("exact products of integers need MLX's CPU device", "type")
+    made = node.mx(x).astype(mx.float64)
+    return made if zero is None else made - node.mx(zero).astype(mx.float64)
+
+
 def _spread(node: Node, x: Any, scale: Any, axis: int, block: int) -> Any:
     """A scale or zero point in the shape of the data: per tensor, per axis or per block."""
     if scale.ndim == 0 or (scale.ndim == 1 and scale.size == 1 and not block):
@@ -30,9 +39,7 @@ def _spread(node: Node, x: Any, scale: Any, axis: int, block: int) -> Any:
         index = [slice(None)] * x.ndim
         index[axis] = slice(0, x.shape[axis])
         return wide[tuple(index)]
-    shape = [1] * x.ndim
-    shape[axis] = -1
-    return scale.reshape(shape)
+    return along(scale, axis, x.ndim)
 
 
 @op("QuantizeLinear", *_SINCE)
@@ -76,17 +83,11 @@ def qlinear_matmul(
     node: Node, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any,
     y_scale: Any, y_zero: Any,
 ) -> Any:  # fmt: skip
-    if node.tracer.device != "cpu":
-        node.refuse("exact products of integers need MLX's CPU device", "type")
-    left = node.mx(a).astype(mx.float64) - _rows(node.mx(a_zero)).astype(mx.float64)
-    right = node.mx(b).astype(mx.float64) - node.mx(b_zero).astype(mx.float64)
-    scale = _rows(node.mx(a_scale)).astype(mx.float32) * node.mx(b_scale).astype(mx.float32)
+    left = exact_integers(node, a, rows(node.mx(a_zero)))
+    right = exact_integers(node, b, b_zero)
+    scale = rows(node.mx(a_scale)).astype(mx.float32) * node.mx(b_scale).astype(mx.float32)
     scale = scale / node.mx(y_scale).astype(mx.float32)
     return saturate((left @ right) * scale.astype(mx.float64), node.mx(y_zero))
-
-
-def _rows(value: Any) -> Any:
-    return value.reshape(-1, 1) if value.ndim == 1 and value.size > 1 else value
 
 
 @op("DynamicQuantizeLinear", 11)

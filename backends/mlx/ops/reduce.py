@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ..arrays import is_float, is_int
+from ..arrays import along, is_float, is_int
 from ..node import Node
 from ..operator_registry import op
 
@@ -29,7 +29,7 @@ def _axes(node: Node, x: Any, given: Any) -> list[int] | None:
 
 def _reduction(
     name: str,
-    function: Callable[[Any, list[int], bool], Any],
+    function: Callable[..., Any],
     *since: int,
     empty: float | None = None,
     before: Callable[[Any], Any] = lambda x: x,
@@ -58,7 +58,7 @@ def _reduction(
             value = np.full(shape, _limit(x, empty) if math.isinf(empty) else empty)
             made = mx.array(value).astype(kind)
             return made if keep else made.squeeze(chosen)
-        return after(function(before(x), chosen, keep)).astype(kind)
+        return after(function(before(x), axis=chosen, keepdims=keep)).astype(kind)
 
 
 def _limit(x: Any, sign: float) -> Any:
@@ -70,45 +70,21 @@ def _limit(x: Any, sign: float) -> Any:
     return sign
 
 
-def _sum(x: Any, axes: list[int], keep: bool) -> Any:
-    return mx.sum(x, axis=axes, keepdims=keep)
-
-
 _VERSIONS = (1, 11, 13, 18)
-_reduction("ReduceSum", _sum, 1, 11, 13, empty=0)
-_reduction("ReduceSumSquare", _sum, *_VERSIONS, empty=0, before=mx.square)
-_reduction("ReduceL1", _sum, *_VERSIONS, empty=0, before=mx.abs)
-_reduction("ReduceL2", _sum, *_VERSIONS, empty=0, before=mx.square, after=mx.sqrt, floats_only=True)
-_reduction("ReduceLogSum", _sum, *_VERSIONS, empty=-math.inf, after=mx.log, floats_only=True)
+_reduction("ReduceSum", mx.sum, 1, 11, 13, empty=0)
+_reduction("ReduceSumSquare", mx.sum, *_VERSIONS, empty=0, before=mx.square)
+_reduction("ReduceL1", mx.sum, *_VERSIONS, empty=0, before=mx.abs)
 _reduction(
-    "ReduceLogSumExp",
-    lambda x, axes, keep: mx.logsumexp(x, axis=axes, keepdims=keep),
-    *_VERSIONS,
-    empty=-math.inf,
-    floats_only=True,
-    float64=False,
+    "ReduceL2", mx.sum, *_VERSIONS, empty=0, before=mx.square, after=mx.sqrt, floats_only=True
 )
+_reduction("ReduceLogSum", mx.sum, *_VERSIONS, empty=-math.inf, after=mx.log, floats_only=True)
 _reduction(
-    "ReduceMean",
-    lambda x, axes, keep: mx.mean(x, axis=axes, keepdims=keep),
-    *_VERSIONS,
-    floats_only=True,
+    "ReduceLogSumExp", mx.logsumexp, *_VERSIONS, empty=-math.inf, floats_only=True, float64=False
 )
-_reduction(
-    "ReduceProd", lambda x, axes, keep: mx.prod(x, axis=axes, keepdims=keep), *_VERSIONS, empty=1
-)
-_reduction(
-    "ReduceMax",
-    lambda x, axes, keep: mx.max(x, axis=axes, keepdims=keep),
-    1, 11, 12, 13, 18, 20,
-    empty=-math.inf,
-)  # fmt: skip
-_reduction(
-    "ReduceMin",
-    lambda x, axes, keep: mx.min(x, axis=axes, keepdims=keep),
-    1, 11, 12, 13, 18, 20,
-    empty=math.inf,
-)  # fmt: skip
+_reduction("ReduceMean", mx.mean, *_VERSIONS, floats_only=True)
+_reduction("ReduceProd", mx.prod, *_VERSIONS, empty=1)
+_reduction("ReduceMax", mx.max, 1, 11, 12, 13, 18, 20, empty=-math.inf)
+_reduction("ReduceMin", mx.min, 1, 11, 12, 13, 18, 20, empty=math.inf)
 
 
 def _arg(name: str, function: Callable[..., Any]) -> None:
@@ -119,23 +95,22 @@ def _arg(name: str, function: Callable[..., Any]) -> None:
         keep = bool(node.attr("keepdims", 1))
         if node.attr("select_last_index", 0):
             backward = mx.take(x, node.array(np.arange(x.shape[axis])[::-1], "int32"), axis=axis)
-            found = x.shape[axis] - 1 - function(backward, axis, keep).astype(mx.int64)
-        else:
-            found = function(x, axis, keep).astype(mx.int64)
-        return found
+            last = function(backward, axis=axis, keepdims=keep).astype(mx.int64)
+            return x.shape[axis] - 1 - last
+        return function(x, axis=axis, keepdims=keep).astype(mx.int64)
 
 
-_arg("ArgMax", lambda x, axis, keep: mx.argmax(x, axis=axis, keepdims=keep))
-_arg("ArgMin", lambda x, axis, keep: mx.argmin(x, axis=axis, keepdims=keep))
+_arg("ArgMax", mx.argmax)
+_arg("ArgMin", mx.argmin)
 
 
 def _cumulative(name: str, function: Callable[..., Any], *since: int) -> None:
     @op(name, *since, float64=True)
     def run(node: Node, x: Any, axis: Any) -> Any:
         x = node.mx(x)
-        along = node.axis(int(node.static(axis).reshape(-1)[0]), x.ndim)
+        place = node.axis(node.number(axis), x.ndim)
         exclusive, reverse = node.attr("exclusive", 0), node.attr("reverse", 0)
-        made = function(x, axis=along, reverse=bool(reverse), inclusive=not exclusive)
+        made = function(x, axis=place, reverse=bool(reverse), inclusive=not exclusive)
         return made.astype(x.dtype)
 
 
@@ -147,7 +122,7 @@ _cumulative("CumProd", mx.cumprod, 26)
 def top_k(node: Node, x: Any, k: Any = None) -> Any:
     x = node.mx(x)
     axis = node.axis(node.attr("axis", -1), x.ndim)
-    count = int(node.attr("k", 0) if k is None else node.static(k).reshape(-1)[0])
+    count = int(node.attr("k", 0) if k is None else node.number(k))
     largest = bool(node.attr("largest", 1))
     node.attr("sorted")
     if count > x.shape[axis]:
@@ -192,7 +167,7 @@ def hardmax(node: Node, x: Any) -> Any:
 
 def _one_hot_max(x: Any, axis: int) -> Any:
     top = mx.argmax(x, axis=axis, keepdims=True)
-    places = mx.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    places = along(mx.arange(x.shape[axis]), axis, x.ndim)
     return (places == top.astype(mx.int32)).astype(x.dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ..arrays import is_float
+from ..arrays import along, is_float
 from ..node import Node
 from ..operator_registry import op
 
@@ -47,12 +47,20 @@ def _linear(distance: Any) -> Any:
     return np.maximum(1 - np.abs(distance), 0)
 
 
+def cubic_near(x: Any, a: float) -> Any:
+    """Cubic convolution's weight of a place that is at most 1 away."""
+    return ((a + 2) * x - (a + 3)) * x * x + 1
+
+
+def cubic_far(x: Any, a: float) -> Any:
+    """The same of one that is between 1 and 2 away."""
+    return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+
 def _cubic(a: float) -> Callable[[Any], Any]:
     def kernel(distance: Any) -> Any:
         x = np.abs(distance)
-        near = ((a + 2) * x - (a + 3)) * x * x + 1
-        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-        return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+        return np.where(x <= 1, cubic_near(x, a), np.where(x < 2, cubic_far(x, a), 0.0))
 
     return kernel
 
@@ -143,9 +151,7 @@ def resize(node: Node, x: Any, roi: Any = None, scales: Any = None, sizes: Any =
         if where == "tf_crop_and_resize":
             beyond = (source < 0) | (source > size - 1)
             if beyond.any():
-                inside = node.array(~beyond, "bool").reshape(
-                    [-1 if j == place else 1 for j in range(rank)]
-                )
+                inside = along(node.array(~beyond, "bool"), place, rank)
                 x = mx.where(inside, x, mx.array(fill, x.dtype))
     return x
 

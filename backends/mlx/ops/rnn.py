@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -20,6 +20,8 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "hardsigmoid": lambda x, alpha=0.2, beta=0.5: mx.clip(x * alpha + beta, 0, 1),
     "softsign": lambda x: x / (1 + mx.abs(x)),
 }
+#: Makes the step of a direction, of its number, its functions, its recurrent weight and the bias of that.
+StepOf = Callable[[int, list[Any], Any, Any], Callable[..., Any]]
 _WITH_BETA = ("affine", "hardsigmoid")
 _WITH_ALPHA = ("affine", "hardsigmoid", "leakyrelu")
 
@@ -55,6 +57,7 @@ class _Layer:
     ) -> None:
         self.node = node
         self.hidden = int(node.attr("hidden_size"))
+        node.attr("output_sequence")
         direction = node.attr("direction", "forward")
         self.backward = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
             direction
@@ -81,11 +84,24 @@ class _Layer:
     def clipped(self, x: Any) -> Any:
         return x if self.clip is None else mx.clip(x, -self.clip, self.clip)
 
-    def bias(self, b: Any, direction: int, half: int, gates: int) -> Any | None:
-        if b is None:
-            return None
+    def outputs(
+        self, weights: Sequence[Any], gates: int, step_of: StepOf, *, one_bias: bool
+    ) -> Any:
+        """Runs each direction by the step that `step_of` makes of its functions, its recurrent weight and its bias. `weights`
+        are W, R and B; `one_bias`: both halves of B are added ahead, and the step has none."""
+        w, r, b = (self.node.mx(weight) for weight in weights)
         width = gates * self.hidden
-        return self.node.mx(b)[direction, half * width : (half + 1) * width]
+        runs = []
+        for direction, functions in enumerate(self.functions):
+            bias = second = None
+            if b is not None:
+                bias, second = b[direction, :width], b[direction, width : 2 * width]
+                if one_bias:
+                    bias, second = bias + second, None
+            projected = _projected(self.x, w[direction], bias)
+            step = step_of(direction, functions, r[direction], second)
+            runs.append(self.run(direction, projected, step))
+        return self.results(runs)
 
     def run(self, direction: int, projected: Any, step: Callable[..., Any]) -> Any:
         """Walks time; `step(inputs, *states)` gives the next states, the first is the output."""
@@ -124,40 +140,29 @@ def _projected(x: Any, weight: Any, bias: Any | None) -> Any:
 def rnn(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
         h0: Any = None) -> Any:  # fmt: skip
     layer = _Layer(node, x, lengths, [h0], ["Tanh"])
-    node.attr("output_sequence")
-    runs = []
-    for direction in range(len(layer.backward)):
-        (f,) = layer.functions[direction]
-        bias = layer.bias(b, direction, 0, 1)
-        if bias is not None:
-            bias = bias + layer.bias(b, direction, 1, 1)
-        back = node.mx(r)[direction].T
-        projected = _projected(layer.x, node.mx(w)[direction], bias)
 
-        def step(now: Any, h: Any, f: Any = f, back: Any = back) -> Any:
+    def step_of(_direction: int, functions: list[Any], weight: Any, _bias: Any) -> Any:
+        (f,), back = functions, weight.T
+
+        def step(now: Any, h: Any) -> Any:
             return (f(layer.clipped(mx.addmm(now, h, back))),)
 
-        runs.append(layer.run(direction, projected, step))
-    return layer.results(runs)
+        return step
+
+    return layer.outputs((w, r, b), 1, step_of, one_bias=True)
 
 
 @op("GRU", 1, 3, 7, 14, 22)
 def gru(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
         h0: Any = None) -> Any:  # fmt: skip
     layer = _Layer(node, x, lengths, [h0], ["Sigmoid", "Tanh"])
-    node.attr("output_sequence")
     linear_first = node.attr("linear_before_reset", 0)
     n = layer.hidden
-    runs = []
-    for direction in range(len(layer.backward)):
-        f, g = layer.functions[direction]
-        projected = _projected(layer.x, node.mx(w)[direction], layer.bias(b, direction, 0, 3))
-        back = node.mx(r)[direction]
-        bias = layer.bias(b, direction, 1, 3)
 
-        def step(
-            now: Any, h: Any, f: Any = f, g: Any = g, back: Any = back, bias: Any = bias
-        ) -> Any:
+    def step_of(_direction: int, functions: list[Any], back: Any, bias: Any) -> Any:
+        f, g = functions
+
+        def step(now: Any, h: Any) -> Any:
             if linear_first:
                 inner = h @ back.T if bias is None else mx.addmm(bias, h, back.T)
                 gates = f(layer.clipped(now[:, : 2 * n] + inner[:, : 2 * n]))
@@ -172,40 +177,31 @@ def gru(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
                 new = g(layer.clipped(new if bias is None else new + bias[2 * n :]))
             return ((1 - z) * new + z * h,)
 
-        runs.append(layer.run(direction, projected, step))
-    return layer.results(runs)
+        return step
+
+    return layer.outputs((w, r, b), 3, step_of, one_bias=False)
 
 
 @op("LSTM", 1, 7, 14, 22)
 def lstm(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
          h0: Any = None, c0: Any = None, p: Any = None) -> Any:  # fmt: skip
     layer = _Layer(node, x, lengths, [h0, c0], ["Sigmoid", "Tanh", "Tanh"])
-    node.attr("output_sequence")
-    coupled = node.attr("input_forget", 0)
-    if coupled:
+    if node.attr("input_forget", 0):
         node.refuse("input_forget=1")
     n = layer.hidden
-    runs = []
-    for direction in range(len(layer.backward)):
-        f, g, out = layer.functions[direction]
-        bias = layer.bias(b, direction, 0, 4)
-        if bias is not None:
-            bias = bias + layer.bias(b, direction, 1, 4)
-        back = node.mx(r)[direction].T
-        peep = None if p is None else node.mx(p)[direction]
-        projected = _projected(layer.x, node.mx(w)[direction], bias)
 
-        def step(
-            now: Any, h: Any, c: Any, f: Any = f, g: Any = g, out: Any = out,
-            back: Any = back, peep: Any = peep,
-        ) -> Any:  # fmt: skip
-            gates = mx.addmm(now, h, back)
-            i, o, forget, new = mx.split(gates, 4, axis=-1)
+    def step_of(direction: int, functions: list[Any], weight: Any, _bias: Any) -> Any:
+        (f, g, out), back = functions, weight.T
+        peep = None if p is None else node.mx(p)[direction]
+
+        def step(now: Any, h: Any, c: Any) -> Any:
+            i, o, forget, new = mx.split(mx.addmm(now, h, back), 4, axis=-1)
             if peep is not None:
                 i, forget = i + peep[:n] * c, forget + peep[2 * n :] * c
             c = f(layer.clipped(forget)) * c + f(layer.clipped(i)) * g(layer.clipped(new))
             o = o if peep is None else o + peep[n : 2 * n] * c
             return f(layer.clipped(o)) * out(c), c
 
-        runs.append(layer.run(direction, projected, step))
-    return layer.results(runs)
+        return step
+
+    return layer.outputs((w, r, b), 4, step_of, one_bias=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..node import Node
 from ..operator_registry import op
+from .resize import cubic_far, cubic_near
 
 _CUBIC = -0.75
 #: Transforms up to this length are matrix products.
@@ -26,15 +27,8 @@ def _reflected(x: Any, low: float, high: float) -> Any:
 
 
 def _cubic_weights(t: Any) -> list[Any]:
-    a = _CUBIC
-
-    def near(x: Any) -> Any:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: Any) -> Any:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+    distances = ((cubic_far, t + 1), (cubic_near, t), (cubic_near, 1 - t), (cubic_far, 2 - t))
+    return [weight(distance, _CUBIC) for weight, distance in distances]
 
 
 def _taps(x: Any, mode: str) -> list[tuple[Any, Any]]:
@@ -101,9 +95,9 @@ def dft(node: Node, x: Any, length: Any = None, axis: Any = None) -> Any:
         node.refuse("types other than float32", "type")
     along = node.attr("axis", 1) if node.version < 20 else -2
     if axis is not None:
-        along = int(node.static(axis).reshape(-1)[0])
+        along = node.number(axis)
     along = node.axis(along, x.ndim)
-    size = x.shape[along] if length is None else int(node.static(length).reshape(-1)[0])
+    size = x.shape[along] if length is None else node.number(length)
     inverse, onesided = node.attr("inverse", 0), node.attr("onesided", 0)
     if inverse and onesided:
         node.refuse("inverse=1 with onesided=1")
@@ -143,9 +137,9 @@ def non_max_suppression(
 ) -> Any:
     centred = node.attr("center_point_box", 0)
     boxes, scores = node.static(boxes), node.static(scores)
-    limit = 0 if most is None else int(node.static(most).reshape(-1)[0])
-    threshold = 0.0 if overlap is None else float(node.static(overlap).reshape(-1)[0])
-    floor = None if least is None else float(node.static(least).reshape(-1)[0])
+    limit = 0 if most is None else node.number(most)
+    threshold = 0.0 if overlap is None else node.number(overlap)
+    floor = None if least is None else node.number(least)
     found = []
     for batch, kind in np.ndindex(*scores.shape[:2]):
         corners = _corners(boxes[batch], centred)

@@ -8,16 +8,12 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ..arrays import dtype_name
+from ..arrays import along, dtype_name
 from ..node import Node
 from ..onnx_attrs import type_name
 from ..operator_registry import op
 
 _SINCE_13 = (21, 23, 24, 25)
-
-
-def _numbers(node: Node, value: Any) -> list[int]:
-    return [int(number) for number in node.static(value).reshape(-1)]
 
 
 @op("Shape", 1, 13, 15, 19, *_SINCE_13, float64=True)
@@ -33,8 +29,7 @@ def size(node: Node, x: Any) -> Any:
 
 @op("Reshape", 1, 5, 13, 14, 19, *_SINCE_13, layout="axes", float64=True)
 def reshape(node: Node, x: Any, wanted: Any = None) -> Any:
-    node.attr("consumed_inputs")
-    target = node.attr("shape") if node.version < 5 else _numbers(node, wanted)
+    target = node.attr("shape") if node.version < 5 else node.integers(wanted)
     if not node.attr("allowzero", 0):
         was = node_shape(node, x)
         if any(not n and i >= len(was) for i, n in enumerate(target)):
@@ -83,7 +78,7 @@ def flatten(node: Node, x: Any) -> Any:
 def _squeezed(node: Node, x: Any, axes: Any) -> list[int]:
     given = node.attr("axes") if node.version < 13 else None
     if axes is not None:
-        given = _numbers(node, axes)
+        given = node.integers(axes)
     shape = node_shape(node, x)
     if not given:
         return [i for i, n in enumerate(shape) if n == 1]
@@ -106,7 +101,7 @@ def squeeze(node: Node, x: Any, axes: Any = None) -> Any:
 
 @op("Unsqueeze", 1, 11, 13, *_SINCE_13, float64=True)
 def unsqueeze(node: Node, x: Any, axes: Any = None) -> Any:
-    given = node.attr("axes") if node.version < 13 else _numbers(node, axes)
+    given = node.attr("axes") if node.version < 13 else node.integers(axes)
     return mx.expand_dims(node.mx(x), list(given))
 
 
@@ -138,7 +133,7 @@ def split(node: Node, x: Any, lengths: Any = None) -> Any:
     axis = node.axis(node.attr("axis", 0), x.ndim)
     given = node.attr("split") if node.version < 13 else None
     if lengths is not None:
-        given = _numbers(node, lengths)
+        given = node.integers(lengths)
     parts = int(node.attr("num_outputs", node.outputs))
     if given is None:
         step = -(-x.shape[axis] // parts)
@@ -155,9 +150,8 @@ def slice_(node: Node, x: Any, *bounds: Any) -> Any:
         starts, ends = node.attr("starts"), node.attr("ends")
         axes, steps = node.attr("axes"), None
     else:
-        starts, ends = _numbers(node, bounds[0]), _numbers(node, bounds[1])
-        axes = _numbers(node, bounds[2]) if len(bounds) > 2 and bounds[2] is not None else None
-        steps = _numbers(node, bounds[3]) if len(bounds) > 3 and bounds[3] is not None else None
+        known = [None if bound is None else node.integers(bound) for bound in bounds]
+        starts, ends, axes, steps = [*known, None, None][:4]
     axes = axes or list(range(len(starts)))
     index = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(axes), strict=True):
@@ -215,9 +209,7 @@ def gather_nd(node: Node, x: Any, indices: Any) -> Any:
     index: list[Any] = []
     rank = at.ndim - 1
     for place in range(batch):
-        shape = [1] * rank
-        shape[place] = x.shape[place]
-        index.append(node.array(np.arange(x.shape[place]).reshape(shape), "int32"))
+        index.append(node.array(along(np.arange(x.shape[place]), place, rank), "int32"))
     for place in range(depth):
         part = at[..., place]
         index.append(mx.where(part < 0, part + x.shape[batch + place], part))
@@ -226,20 +218,20 @@ def gather_nd(node: Node, x: Any, indices: Any) -> Any:
 
 @op("Tile", 6, 13, float64=True)
 def tile(node: Node, x: Any, repeats: Any) -> Any:
-    return mx.tile(node.mx(x), _numbers(node, repeats))
+    return mx.tile(node.mx(x), node.integers(repeats))
 
 
 @op("Expand", 8, 13, float64=True)
 def expand(node: Node, x: Any, shape: Any) -> Any:
     x = node.mx(x)
-    return mx.broadcast_to(x, np.broadcast_shapes(tuple(x.shape), tuple(_numbers(node, shape))))
+    return mx.broadcast_to(x, np.broadcast_shapes(tuple(x.shape), tuple(node.integers(shape))))
 
 
 @op("ConstantOfShape", 9, 20, *_SINCE_13, float64=True)
 def constant_of_shape(node: Node, shape: Any) -> Any:
     value = node.attr("value")
     value = np.zeros(1, np.float32) if value is None else value
-    return mx.broadcast_to(node.mx(value.reshape(())), _numbers(node, shape))
+    return mx.broadcast_to(node.mx(value.reshape(())), node.integers(shape))
 
 
 @op("Range", 11, 27, float64=True)
@@ -261,7 +253,7 @@ def eye_like(node: Node, x: Any) -> Any:
 @op("Trilu", 14, float64=True)
 def trilu(node: Node, x: Any, k: Any = None) -> Any:
     x = node.mx(x)
-    diagonal = 0 if k is None else int(node.static(k).reshape(-1)[0])
+    diagonal = 0 if k is None else node.number(k)
     rows, columns = x.shape[-2:]
     upper = node.attr("upper", 1)
     i, j = np.ogrid[:rows, :columns]
@@ -271,15 +263,14 @@ def trilu(node: Node, x: Any, k: Any = None) -> Any:
 
 @op("OneHot", 9, 11, 28)
 def one_hot(node: Node, indices: Any, depth: Any, values: Any) -> Any:
-    count = int(node.static(depth).reshape(-1)[0])
+    count = int(node.number(depth))
     indices, values = node.mx(indices), node.mx(values)
     axis = node.attr("axis", -1)
     axis = axis + indices.ndim + 1 if axis < 0 else axis
     at = indices.astype(mx.int64)
     at = mx.expand_dims(mx.where(at < 0, at + count, at), axis)
-    shape = [1] * at.ndim
-    shape[axis] = count
-    return mx.where(at == node.array(np.arange(count).reshape(shape)), values[1], values[0])
+    places = node.array(along(np.arange(count), axis, at.ndim))
+    return mx.where(at == places, values[1], values[0])
 
 
 @op("DepthToSpace", 1, 11, 13, float64=True)
@@ -329,9 +320,9 @@ def pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
         widths = list(node.attr("pads" if node.version >= 2 else "paddings"))
         fill = mx.array(node.attr("value", 0.0), x.dtype)
     else:
-        widths = _numbers(node, pads)
+        widths = node.integers(pads)
         fill = mx.zeros((), x.dtype) if value is None else node.mx(value).reshape(())
-    chosen = list(range(x.ndim)) if axes is None else _numbers(node, axes)
+    chosen = list(range(x.ndim)) if axes is None else node.integers(axes)
     half = len(widths) // 2
     both = [(0, 0)] * x.ndim
     for axis, before, after in zip(chosen, widths[:half], widths[half:], strict=True):
@@ -368,16 +359,10 @@ def _scatter_into(node: Node, x: Any, index: tuple[Any, ...], values: Any, how: 
         made = mx.array(x)
         made[index] = values
         return made
-    at = x.at[index]
-    if how == "add":
-        return at.add(values)
-    if how == "mul":
-        return at.multiply(values)
-    if how == "max":
-        return at.maximum(values)
-    if how == "min":
-        return at.minimum(values)
-    return node.refuse(f"reduction={how}")
+    methods = {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}
+    if how not in methods:
+        node.refuse(f"reduction={how}")
+    return getattr(x.at[index], methods[how])(values)
 
 
 @op("ScatterElements", 11, 13, 16, 18)
@@ -393,9 +378,7 @@ def scatter_elements(node: Node, x: Any, indices: Any, updates: Any) -> Any:
         if place == axis:
             index.append(at)
         else:
-            shape = [1] * x.ndim
-            shape[place] = at.shape[place]
-            places = np.arange(at.shape[place]).reshape(shape)
+            places = along(np.arange(at.shape[place]), place, x.ndim)
             index.append(mx.broadcast_to(node.array(places, "int64"), at.shape))
     return _scatter_into(node, x, tuple(index), updates, how)
 
