@@ -26,15 +26,25 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {key: v.decode() if isinstance(v, bytes) else v for key, v in values.items()}
 
 
+def _operand(values: Values, node: NodeProto, place: int, default: Any = None) -> Any:
+    """A constant operand, or the default where the node leaves it out."""
+    given = len(node.input) > place and node.input[place]
+    return values.array(node.input[place], node) if given else default
+
+
+def _axes(values: Values, node: NodeProto, place: int) -> list[int] | None:
+    """Axes by an operand, or as earlier forms of operators have them, by an attribute; None where none are given."""
+    axes = _operand(values, node, place)
+    return attributes(node).get("axes") if axes is None else axes.tolist()
+
+
 # --- element by element -------------------------------------------------------------------------
 
 
 def _unary(code: str, options: str | None = None) -> Operator:
     def convert(values: Values, node: NodeProto) -> None:
-        source = node.input[0]
-        image = values.is_image(source)
-        read = values.image(source) if image else values.plain(source)
-        write = values.new_image(node.output[0]) if image else values.new_plain(node.output[0])
+        read = values.as_it_lies(node.input[0])
+        write = values.new_like(node.output[0], node.input[0])
         values.graph.operator(code, [read], write, options)
 
     return convert
@@ -83,8 +93,7 @@ def _fused(values: Values, node: NodeProto, activation: str) -> bool:
     source, output = node.input[0], node.output[0]
     if source in values.constants or not values.used_once(source):
         return False
-    tensor = values.image(source) if values.is_image(source) else values.plain(source)
-    if not values.graph.activate(tensor, activation):
+    if not values.graph.activate(values.as_it_lies(source), activation):
         return False
     values.alias(output, source)
     return True
@@ -94,13 +103,10 @@ def _clip(values: Values, node: NodeProto) -> None:
     import numpy as np
 
     attrs = attributes(node)
-    low, high = attrs.get("min", -math.inf), attrs.get("max", math.inf)
-    if len(node.input) > 1 and node.input[1]:
-        low = float(values.array(node.input[1], node))
-    if len(node.input) > 2 and node.input[2]:
-        high = float(values.array(node.input[2], node))
+    low = float(_operand(values, node, 1, attrs.get("min", -math.inf)))
+    high = float(_operand(values, node, 2, attrs.get("max", math.inf)))
     known = {(0.0, 6.0): "RELU6", (0.0, math.inf): "RELU", (-1.0, 1.0): "RELU_N1_TO_1"}
-    name = known.get((float(low), float(high)))
+    name = known.get((low, high))
     if name is not None:
         if not _fused(values, node, name):
             _unary(name)(values, node)
@@ -111,14 +117,13 @@ def _clip(values: Values, node: NodeProto) -> None:
 
 def _bounded(values: Values, node: NodeProto, source: str, low: Any, high: Any) -> None:
     """min(max(x, low), high); an infinite bound is no bound."""
-    image = values.is_image(source)
-    tensor = values.image(source) if image else values.plain(source)
+    tensor = values.as_it_lies(source)
     steps = [("MAXIMUM", low), ("MINIMUM", high)]
     steps = [(code, bound) for code, bound in steps if math.isfinite(float(bound))]
     for index, (code, bound) in enumerate(steps):
         last = index == len(steps) - 1
         write = (
-            (values.new_image(node.output[0]) if image else values.new_plain(node.output[0]))
+            values.new_like(node.output[0], source)
             if last
             else values.temporary(node.output[0], values.graph.shape(tensor))
         )
@@ -135,14 +140,13 @@ def _hard_sigmoid(values: Values, node: NodeProto) -> None:
 
     attrs = attributes(node)
     source, output = node.input[0], node.output[0]
-    image = values.is_image(source)
-    tensor = values.image(source) if image else values.plain(source)
+    tensor = values.as_it_lies(source)
     for code, factor in (("MUL", attrs.get("alpha", 0.2)), ("ADD", attrs.get("beta", 0.5))):
         step = values.temporary(output, values.graph.shape(tensor))
         constant = values.graph.constant(np.float32(factor))
         values.graph.operator(code, [tensor, constant], step, f"{code.title()}Options")
         tensor = step
-    write = values.new_image(output) if image else values.new_plain(output)
+    write = values.new_like(output, source)
     lower = values.temporary(output, values.graph.shape(tensor))
     zero, one = values.graph.constant(np.float32(0)), values.graph.constant(np.float32(1))
     values.graph.operator("MAXIMUM", [tensor, zero], lower, "MaximumMinimumOptions")
@@ -174,12 +178,12 @@ def _batch_normalization(values: Values, node: NodeProto) -> None:
     rank = len(values.shape(node.input[0]))
     image = values.is_image(node.input[0])
     form = (1, -1, *(1,) * (rank - 2)) if not image else (1, 1, 1, -1)
-    read = values.image(node.input[0]) if image else values.plain(node.input[0])
+    read = values.as_it_lies(node.input[0])
     step = values.temporary(node.output[0], values.graph.shape(read))
     multiplier = values.graph.constant(factor.astype(np.float32).reshape(form))
     offset = values.graph.constant((bias - mean * factor).astype(np.float32).reshape(form))
     values.graph.operator("MUL", [read, multiplier], step, "MulOptions")
-    write = values.new_image(node.output[0]) if image else values.new_plain(node.output[0])
+    write = values.new_like(node.output[0], node.input[0])
     values.graph.operator("ADD", [step, offset], write, "AddOptions")
 
 
@@ -230,9 +234,9 @@ def _gemm(values: Values, node: NodeProto) -> None:
         raise refusal(node, "transA")
     weight = values.array(node.input[1], node)
     weight = weight if attrs.get("transB") else weight.T
-    bias = None
-    if len(node.input) > 2 and node.input[2]:
-        bias = values.array(node.input[2], node) * np.float32(attrs.get("beta", 1.0))
+    bias = _operand(values, node, 2)
+    if bias is not None:
+        bias = bias * np.float32(attrs.get("beta", 1.0))
         if bias.size != bias.shape[-1] or bias.size not in (1, weight.shape[0]):
             raise refusal(node, f"a bias of shape {bias.shape}")
         bias = np.broadcast_to(bias.reshape(-1), (weight.shape[0],))
@@ -269,9 +273,7 @@ def _conv(values: Values, node: NodeProto) -> None:
     spatial = weight.ndim - 2
     if spatial not in (1, 2):
         raise refusal(node, f"{spatial} spatial axes")
-    bias = np.zeros(weight.shape[0], np.float32)
-    if len(node.input) > 2 and node.input[2]:
-        bias = values.array(node.input[2], node)
+    bias = _operand(values, node, 2, np.zeros(weight.shape[0], np.float32))
     stride, dilation = attrs.get("strides", [1] * spatial), attrs.get("dilations", [1] * spatial)
     shape, out_shape = values.shape(node.input[0])[2:], values.shape(node.output[0])[2:]
     kernel = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
@@ -343,14 +345,20 @@ def _pads(
     """Padding before and after, by spatial axis."""
     auto = given.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max((-(-s // t) - 1) * t + k - s, 0)
-            for s, k, t in zip(shape, kernel, stride, strict=True)
-        ]
-        halves = [(t // 2, t - t // 2) for t in totals]
+        halves = _same_pads(shape, kernel, stride)
         return halves if auto == "SAME_UPPER" else [(b, a) for a, b in halves]
     pads = given.get("pads", [0] * 2 * len(kernel))
     return list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+
+
+def _same_pads(
+    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int]
+) -> list[tuple[int, int]]:
+    """LiteRT's padding SAME, which has the odd one behind, as ONNX's SAME_UPPER."""
+    totals = [
+        max((-(-s // t) - 1) * t + k - s, 0) for s, k, t in zip(shape, kernel, stride, strict=True)
+    ]
+    return [(total // 2, total - total // 2) for total in totals]
 
 
 def _padded(
@@ -364,11 +372,7 @@ def _padded(
     """The image, padded where LiteRT's own two kinds of padding do not say the same, and the kind."""
     if all(pad == (0, 0) for pad in pads):
         return image, _VALID
-    same = []
-    for size, wide, step in zip(shape, kernel, stride, strict=True):
-        total = max((-(-size // step) - 1) * step + wide - size, 0)
-        same.append((total // 2, total - total // 2))
-    if list(pads) == same:
+    if list(pads) == _same_pads(shape, kernel, stride):
         return image, _SAME
     return _zero_padded(values, image, [(0, 0), *pads, (0, 0)]), _VALID
 
@@ -398,9 +402,7 @@ def _conv_transpose(values: Values, node: NodeProto) -> None:
         raise refusal(node, "padding, groups or dilation")
     stride = attrs.get("strides", [1, 1])
     read, write = values.image(node.input[0]), values.new_image(node.output[0])
-    bias = np.zeros(weight.shape[1], np.float32)
-    if len(node.input) > 2 and node.input[2]:
-        bias = values.array(node.input[2], node)
+    bias = _operand(values, node, 2, np.zeros(weight.shape[1], np.float32))
     inputs = [
         values.graph.integers(values.graph.shape(write)),
         values.graph.constant(weight.transpose(1, 2, 3, 0), node.input[1]),
@@ -431,11 +433,7 @@ def _pool(code: str) -> Operator:
         # A pool must not see padding as numbers, so only LiteRT's own kinds will do.
         read, padding = values.image(node.input[0]), _VALID
         if any(pad != (0, 0) for pad in pads):
-            totals = [
-                max((-(-s // t) - 1) * t + k - s, 0)
-                for s, k, t in zip(shape, kernel, stride, strict=True)
-            ]
-            if pads != [(t // 2, t - t // 2) for t in totals]:
+            if pads != _same_pads(shape, kernel, stride):
                 raise refusal(node, f"padding {pads}")
             if code == "AVERAGE_POOL_2D" and attrs.get("count_include_pad"):
                 raise refusal(node, "count_include_pad")
@@ -498,9 +496,7 @@ def _resize(values: Values, node: NodeProto) -> None:
 def _reduce(code: str) -> Operator:
     def convert(values: Values, node: NodeProto) -> None:
         attrs = attributes(node)
-        axes = attrs.get("axes")
-        if len(node.input) > 1 and node.input[1]:
-            axes = values.array(node.input[1], node).tolist()
+        axes = _axes(values, node, 1)
         rank = len(values.shape(node.input[0]))
         if not axes:
             if attrs.get("noop_with_empty_axes"):
@@ -516,8 +512,7 @@ def _reduce_over(
     values: Values, node: NodeProto, code: str, axes: Sequence[int], *, keep: bool
 ) -> None:
     source, output = node.input[0], node.output[0]
-    image = values.is_image(source)
-    read = values.image(source) if image else values.plain(source)
+    image, read = values.is_image(source), values.as_it_lies(source)
     if image and keep:
         write = values.new_image(output)
     elif image and list(axes) == [2, 3]:
@@ -532,10 +527,7 @@ def _reduce_over(
 
 def _reduce_l2(values: Values, node: NodeProto) -> None:
     """The root of a sum of squares."""
-    attrs = attributes(node)
-    axes = attrs.get("axes")
-    if len(node.input) > 1 and node.input[1]:
-        axes = values.array(node.input[1], node).tolist()
+    axes = _axes(values, node, 1)
     if not axes:
         raise refusal(node, "no axes")
     read = values.plain(node.input[0])
@@ -544,7 +536,7 @@ def _reduce_l2(values: Values, node: NodeProto) -> None:
     values.graph.operator("SQUARE", [read], squares, "SquareOptions")
     sums = values.temporary(output, values.shape(output))
     chosen = values.graph.integers([axis % len(shape) for axis in axes])
-    keep = bool(attrs.get("keepdims", 1))
+    keep = bool(attributes(node).get("keepdims", 1))
     values.graph.operator("SUM", [squares, chosen], sums, "ReducerOptions", keepDims=keep)
     values.graph.operator("SQRT", [sums], values.new_plain(output))
 
@@ -600,7 +592,7 @@ def _dropout(values: Values, node: NodeProto) -> None:
     """Of inference: its input as it came, and a mask that drops nothing."""
     import numpy as np
 
-    if len(node.input) > 2 and node.input[2] and bool(values.array(node.input[2], node)):
+    if _operand(values, node, 2, False):
         raise refusal(node, "it is in training mode, and drops at random")
     _identity(values, node)
     for mask in node.output[1:]:
@@ -725,12 +717,9 @@ def _pad(values: Values, node: NodeProto) -> None:
     amounts = attrs.get("pads", [])
     if len(node.input) > 1:
         amounts = values.array(node.input[1], node).tolist()
-    axes = list(range(rank))
-    if len(node.input) > 3 and node.input[3]:
-        axes = [axis % rank for axis in values.array(node.input[3], node).tolist()]
-    fill = attrs.get("value", 0.0)
-    if len(node.input) > 2 and node.input[2]:
-        fill = float(values.array(node.input[2], node))
+    axes = _axes(values, node, 3)
+    axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
+    fill = float(_operand(values, node, 2, attrs.get("value", 0.0)))
     pads = [(0, 0)] * rank
     for index, axis in enumerate(axes):
         pads[axis] = (amounts[index], amounts[index + len(axes)])

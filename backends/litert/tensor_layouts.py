@@ -97,6 +97,14 @@ class Values:
         self._image[name] = self.graph.tensor(name, sizes, self.dtype(name))
         return self._image[name]
 
+    def as_it_lies(self, name: str) -> int:
+        """The value's tensor in the order that it lies in."""
+        return self.image(name) if self.is_image(name) else self.plain(name)
+
+    def new_like(self, name: str, source: str) -> int:
+        """A tensor for a node to write, in the order that `source` lies in."""
+        return self.new_image(name) if self.is_image(source) else self.new_plain(name)
+
     def temporary(self, like: str, shape: Any, dtype: str | None = None) -> int:
         return self.graph.tensor(f"{like}.part", shape, dtype or self.dtype(like))
 
