@@ -101,7 +101,7 @@ def add_plugin(
     device = None if options.get("device") is None else str(options["device"])
     _demand_heeded(name, plugin, given)
     devices = _devices(name, plugin)
-    kinds = [_kind(each) for each in devices]
+    kinds = [kind_of(each) for each in devices]
     chosen = device or next((kind for kind in DEVICES if kind in kinds), None)
     matching = [each for each, kind in zip(devices, kinds, strict=True) if kind == chosen]
     if not matching:
@@ -168,7 +168,8 @@ def _devices(name: str, plugin: Plugin) -> list[Any]:
     return [each for each in onnxruntime.get_ep_devices() if each.ep_name in names]
 
 
-def _kind(device: Any) -> str:
+def kind_of(device: Any) -> str:
+    """Of a device that a provider tells: one of `DEVICES`."""
     return str(device.device.type).rpartition(".")[2].lower()
 
 

@@ -506,11 +506,8 @@ def _plugin_device(options: Mapping[str, Scalar], provider: str) -> str:
 
     if options.get("device") is not None:
         return str(options["device"])
-    kinds = [
-        str(each.device.type).rpartition(".")[2].lower()
-        for each in onnxruntime.get_ep_devices()
-        if each.ep_name == provider
-    ]
+    devices = [each for each in onnxruntime.get_ep_devices() if each.ep_name == provider]
+    kinds = [_ort_plugins.kind_of(each) for each in devices]
     return next((kind for kind in _ort_plugins.DEVICES if kind in kinds), "unknown")
 
 
@@ -522,17 +519,18 @@ def _inference_session(
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     providers = _providers(options)
-    refusals: tuple[type[Exception], ...] = (
-        RuntimeError,
-        ValueError,
-        *(kind for kind in vars(state).values() if _is_exception(kind)),
-    )
+    refusals: list[type[Exception]] = [RuntimeError, ValueError]
+    refusals += [
+        kind
+        for kind in vars(state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
     built_in = _with_plugins(session_options, providers, options)
     try:
         session = onnxruntime.InferenceSession(
             str(model.path), session_options, providers=built_in, enable_fallback=False
         )
-    except refusals as error:
+    except tuple(refusals) as error:
         from edgebench.models.onnx_file import refusal
 
         raise refusal(error, f"ONNX Runtime refuses {model.path.name}") from None
@@ -545,10 +543,6 @@ def _inference_session(
                 "look at the provider's own message: a library or a device is missing",
             )
     return session
-
-
-def _is_exception(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 class _Graph:

@@ -42,6 +42,27 @@ def resolved(node: Any, scope: Scope) -> dict[str, Any]:
     return bodies
 
 
+def schema_of(operator: str, domain: str, opset: int | None) -> Any | None:
+    """ONNX's schema of an operator; None where this operator set has none of that name."""
+    import onnx
+
+    try:
+        return onnx.defs.get_schema(operator, opset or 0, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def with_attributes(node: Any, attributes: Mapping[str, Any]) -> Any:
+    """A copy of the node with these AttributeProtos instead of its own."""
+    import onnx
+
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    del copy.attribute[:]
+    copy.attribute.extend(attributes.values())
+    return copy
+
+
 def model_function(scope: Scope, domain: str, name: str) -> Any | None:
     """A function that the model brings along."""
     return scope.functions.get((domain, name))
@@ -66,10 +87,7 @@ def standard_body(
         version = _version(schema.context_dependent_function_opset_versions, opset)
         if version is None:
             return None
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        del copy.attribute[:]
-        copy.attribute.extend(attributes.values())
+        copy = with_attributes(node, attributes)
         body = schema.get_context_dependent_function_with_opset_version(
             version, copy.SerializeToString(), [t.SerializeToString() for t in types]
         )

@@ -12,8 +12,6 @@ from .unsupported import UnsupportedOperator
 
 def check_graph(graph: Any, scope: Scope) -> None:
     """Raises UnsupportedOperator for the first node that no function, body or walk serves."""
-    import onnx
-
     for node in graph.node:
         domain = functions.domain_of(node.domain)
         function = functions.model_function(scope, domain, node.op_type)
@@ -23,11 +21,10 @@ def check_graph(graph: Any, scope: Scope) -> None:
             continue
         opset = scope.opsets.get(domain)
         name = node.name or (node.output[0] if node.output else node.op_type)
-        try:
-            schema = onnx.defs.get_schema(node.op_type, opset or 0, domain)
-        except onnx.defs.SchemaError:
+        schema = functions.schema_of(node.op_type, domain, opset)
+        if schema is None:
             why = f"no operator of domain {domain or 'ai.onnx'!r}, opset {opset}"
-            raise UnsupportedOperator(name, node.op_type, "operator", why) from None
+            raise UnsupportedOperator(name, node.op_type, "operator", why)
         if not _served(schema, domain, node.op_type):
             why = f"not supported (version {schema.since_version})"
             raise UnsupportedOperator(name, node.op_type, "operator", why)

@@ -231,7 +231,7 @@ class Tracer:
             filled = functions.function_attributes(function, attributes)
             return self._expand(function, name, inputs, filled, scope)
         opset = scope.opsets.get(domain)
-        schema = _schema(operator, domain, opset)
+        schema = functions.schema_of(operator, domain, opset)
         if schema is None:
             why = f"no operator of domain {domain or 'ai.onnx'!r}, opset {opset}"
             raise UnsupportedOperator(name, operator, "operator", why)
@@ -273,7 +273,7 @@ class Tracer:
     ) -> Sequence[Any]:
         """A leaf operator of ONNX's own domain on behalf of another node."""
         outputs = attributes.pop("outputs", 1)
-        schema = _schema(operator, "", call.scope.opsets.get(""))
+        schema = functions.schema_of(operator, "", call.scope.opsets.get(""))
         since = 0 if schema is None else schema.since_version
         entry = registry.find("", operator, since)
         if entry is None:
@@ -424,15 +424,9 @@ class Tracer:
     def _fold(
         self, proto: Any, attributes: Mapping[str, Any], inputs: list[Any], scope: Scope
     ) -> list[Any] | None:
-        import onnx
-
-        copy = onnx.NodeProto()
-        copy.CopyFrom(proto)
-        del copy.attribute[:]
-        copy.attribute.extend(attributes.values())
         if proto.op_type == "Constant" and "value" in attributes:
             return [_tensor(attributes["value"].t)]
-        return fold(copy, inputs, scope.opsets)
+        return fold(functions.with_attributes(proto, attributes), inputs, scope.opsets)
 
 
 def _to_first(_node: Any, array: Any) -> Any:
@@ -488,17 +482,6 @@ def _tensor(proto: Any) -> Any:
 
 def _told(name: str) -> str:
     return "string" if name.startswith("str") or name == "object" else name
-
-
-def _schema(operator: str, domain: str, opset: int | None) -> Any | None:
-    import onnx
-
-    if opset is None:
-        return None
-    try:
-        return onnx.defs.get_schema(operator, opset, domain)
-    except onnx.defs.SchemaError:
-        return None
 
 
 def _is_default(given: Any, spec: Any) -> bool:
