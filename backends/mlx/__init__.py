@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from edgebench.backend import (
     Backend,
@@ -72,7 +72,7 @@ class MlxBackend(Backend):
         options=(_DEVICE, _COMPILE, _GROUP_SIZE, _THREADS),
         device_kinds=("cpu", "gpu"),
     )
-    generation: ClassVar[Capabilities | None] = Capabilities(
+    generation = Capabilities(
         formats=("gguf",),
         precisions=("as-is", "fp32", "fp16", "bf16"),
         options=(_DEVICE, _COMPILE, _THREADS, _ACTIVATIONS),
@@ -112,7 +112,6 @@ class MlxBackend(Backend):
     def open_generation(
         self, model: ModelFile, options: Mapping[str, Scalar], room: Room
     ) -> MlxGeneration:
-        assert self.generation is not None
         self.generation.check(model, options)
         from .text_generation import MlxGeneration
 
