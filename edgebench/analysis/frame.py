@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.competition import Group, query_samples, request_of, tokens_of
+from edgebench.analysis.round_blocks import SERIES
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
@@ -221,13 +222,8 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "request": request_of,
     "samples_per_query": query_samples,
 }
-#: Metric -> the values of its replicates.
-_SERIES_AT = {
-    "latency.p50": "latency_ns.p50_of_replicates",
-    "latency.p90": "latency_ns.p90_of_replicates",
-    "latency.p99": "latency_ns.p99_of_replicates",
-    "throughput": "throughput_of_replicates_per_s",
-}
+#: Metrics whose intervals are made of values of their own, which some replicates may lack.
+_OF_OWN_VALUES = ("latency.p50", "latency.p90", "latency.p99", "throughput")
 
 
 class RowFrame(Frame):
@@ -253,9 +249,9 @@ class RowFrame(Frame):
         return metric.why_unknown(self.rows[index])
 
     def replicates(self, metric: Metric) -> Numbers:
-        if metric.name not in _SERIES_AT:
+        if metric.name not in _OF_OWN_VALUES:
             return self.numbers("replicates")
-        series = values_at(self.rows, _SERIES_AT[metric.name])
+        series = values_at(self.rows, SERIES[metric.name])
         return np.array(list(map(len, series)), dtype=np.float64)
 
     def messages(self, index: int) -> list[str]:

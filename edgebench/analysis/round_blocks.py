@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,9 +27,7 @@ from numpy.typing import NDArray
 
 from edgebench.analysis.competition import Group, group_of
 from edgebench.analysis.table_types import Paired, Row
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from edgebench.metrics import value_at
 
 Numbers = NDArray[np.float64]
 
@@ -249,14 +247,14 @@ def _trigamma(x: Numbers) -> Numbers:
 # --- blocks of rows
 
 
-#: Metrics that are compared round by round, and the values of a row's replicates.
-SERIES: dict[str, Callable[[Row], Sequence[float]]] = {
-    "latency.p50": lambda row: row.latency_ns.p50_of_replicates,
-    "latency.p90": lambda row: row.latency_ns.p90_of_replicates,
-    "latency.p99": lambda row: row.latency_ns.p99_of_replicates,
-    "throughput": lambda row: row.throughput_of_replicates_per_s,
-    "generate.ttft": lambda row: row.generate.ttft_of_replicates_ns if row.generate else (),
-    "generate.tpot": lambda row: row.generate.tpot_of_replicates_ns if row.generate else (),
+#: Metrics that are compared round by round -> dotted path, from a row, of the values of its replicates.
+SERIES = {
+    "latency.p50": "latency_ns.p50_of_replicates",
+    "latency.p90": "latency_ns.p90_of_replicates",
+    "latency.p99": "latency_ns.p99_of_replicates",
+    "throughput": "throughput_of_replicates_per_s",
+    "generate.ttft": "generate.ttft_of_replicates_ns",
+    "generate.tpot": "generate.tpot_of_replicates_ns",
 }
 
 
@@ -274,8 +272,8 @@ def with_blocks(rows: Sequence[Row]) -> list[Row]:
         if row.rounds:
             blocks[Block(row.run, group_of(row))].append(index)
     found: dict[int, dict[str, Paired]] = defaultdict(dict)
-    for name, series in SERIES.items():
-        for index, paired in _paired(rows, list(blocks.values()), series):
+    for name, path in SERIES.items():
+        for index, paired in _paired(rows, list(blocks.values()), path):
             found[index][name] = paired
     return [
         msgspec.structs.replace(row, paired=found[index]) if index in found else row
@@ -284,13 +282,13 @@ def with_blocks(rows: Sequence[Row]) -> list[Row]:
 
 
 def _paired(
-    rows: Sequence[Row], blocks: Sequence[Sequence[int]], series: Callable[[Row], Sequence[float]]
+    rows: Sequence[Row], blocks: Sequence[Sequence[int]], path: str
 ) -> list[tuple[int, Paired]]:
     """Returns the fitted value of each row of each block; blocks of one design are fitted at once."""
     alike: dict[bytes, list[tuple[list[int], Numbers]]] = defaultdict(list)
     designs: dict[bytes, NDArray[np.bool_]] = {}
     for members in blocks:
-        cells, values = _matrix(rows, members, series)
+        cells, values = _matrix(rows, members, path)
         if len(cells) < 2:
             continue
         shown = ~np.isnan(values)
@@ -311,14 +309,12 @@ def _paired(
     return pairs
 
 
-def _matrix(
-    rows: Sequence[Row], members: Sequence[int], series: Callable[[Row], Sequence[float]]
-) -> tuple[list[int], Numbers]:
+def _matrix(rows: Sequence[Row], members: Sequence[int], path: str) -> tuple[list[int], Numbers]:
     """Rows that can be compared round by round, and their logarithms (cells, rounds); NaN where a
     cell lacks a round. A round that a cell was measured in twice counts by the mean of both."""
     told: dict[int, dict[int, list[float]]] = {}
     for index in members:
-        values = series(rows[index])
+        values = value_at(rows[index], path) or ()
         if len(values) == len(rows[index].rounds) and len(values) and min(values) > 0:
             by_round: dict[int, list[float]] = defaultdict(list)
             for number, value in zip(rows[index].rounds, values, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgebench.analysis.frontier_report import Value
 from edgebench.units import format_bytes, format_ns, format_rate, format_si
 
@@ -30,6 +32,11 @@ def quantity(value: float, unit: str) -> str:
     if 0 < abs(value) < 1e-3:
         return f"{value:.3g}"
     return f"{value:.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.3f}"
+
+
+def told(value: float | None, form: Callable[[float], str]) -> str:
+    """The value in that form, "-" where it is unknown."""
+    return UNKNOWN if value is None else form(value)
 
 
 def measured(value: float | None, low: float | None, high: float | None, unit: str) -> str:

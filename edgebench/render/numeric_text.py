@@ -7,6 +7,7 @@ from typing import TextIO
 
 from edgebench.explain.numeric_report import LayerError, NumericReport
 from edgebench.render.console import BAD, DEPLOY, QUIET, TITLE, paint
+from edgebench.render.number_format import told
 from edgebench.render.text_grid import Column, GridRow, grid
 from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
@@ -17,6 +18,7 @@ _LEGEND = (
     "error is the only one"
 )
 _NAME = 30
+_TWO_DIGITS = "{:.2g}".format
 
 
 def render(report: NumericReport, top: int, out: TextIO) -> None:
@@ -73,13 +75,14 @@ def _table(report: NumericReport, layers: Sequence[LayerError], width: int) -> I
     rows = [
         GridRow(
             each.node if len(each.node) <= _NAME else f"...{each.node[3 - _NAME :]}",
-            [each.kind, *map(_number, (each.local, each.accumulated, each.damage))],
+            [
+                each.kind,
+                told(each.local, _TWO_DIGITS),
+                told(each.accumulated, _TWO_DIGITS),
+                told(each.damage, _TWO_DIGITS),
+            ],
             BAD if each.local is not None and each.local > report.limit else None,
         )
         for each in layers
     ]
     yield from grid(columns, rows, width)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"

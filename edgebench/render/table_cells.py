@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgebench.analysis.table_types import Row
-from edgebench.render.number_format import UNKNOWN, estimate_mark, half_width, measured
+from edgebench.render.number_format import UNKNOWN, estimate_mark, half_width, measured, told
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns, format_rate
 
@@ -74,7 +74,7 @@ def next_token_cell(row: Row) -> str:
 
 def token_rate_cell(row: Row) -> str:
     """New tokens per second after the first one."""
-    return _rate(row.generate.decode_tokens_per_s if row.generate else None)
+    return told(row.generate.decode_tokens_per_s if row.generate else None, format_rate)
 
 
 def quality_cell(row: Row) -> str:
@@ -95,14 +95,9 @@ def energy_cell(row: Row) -> str:
     return estimate_mark(row.energy.kind) + measured(joules, low, high, "J")
 
 
-def _request_cell(row: Row) -> str:
-    p50 = row.latency_ns.p50
-    return UNKNOWN if p50 is None else format_ns(p50)
-
-
 def _served_cell(row: Row) -> str:
     spread = half_width(row.throughput_per_s, row.throughput_low_per_s, row.throughput_high_per_s)
-    return " ".join(filter(None, (_rate(row.throughput_per_s), spread)))
+    return " ".join(filter(None, (told(row.throughput_per_s, format_rate), spread)))
 
 
 def _mebibytes(row: Row) -> str:
@@ -115,12 +110,7 @@ def _mebibytes(row: Row) -> str:
 
 def _factor(row: Row) -> str:
     """Time of computing over time of the stream ("0.012x")."""
-    factor = row.stream.real_time_factor if row.stream else None
-    return UNKNOWN if factor is None else f"{factor:.2g}x"
-
-
-def _rate(per_s: float | None) -> str:
-    return UNKNOWN if per_s is None else format_rate(per_s)
+    return told(row.stream.real_time_factor if row.stream else None, "{:.2g}x".format)
 
 
 _MEMORY = NumberColumn("MiB", _mebibytes)
@@ -139,7 +129,7 @@ _SPEED = {
     "multi_stream": _AT_RATE,
     "stream": _STREAM,
     "generate": [
-        NumberColumn("p50", _request_cell),
+        NumberColumn("p50", lambda row: told(row.latency_ns.p50, format_ns)),
         NumberColumn("TTFT", first_token_cell),
         NumberColumn("TPOT", next_token_cell),
         NumberColumn("tok/s", token_rate_cell, dispensable=True),
@@ -147,6 +137,6 @@ _SPEED = {
     "single_stream": [
         NumberColumn("p50", p50_cell),
         NumberColumn("p90", p90_cell),
-        NumberColumn("items/s", lambda row: _rate(row.throughput_per_s)),
+        NumberColumn("items/s", lambda row: told(row.throughput_per_s, format_rate)),
     ],
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import TextIO
 
@@ -11,7 +11,7 @@ from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Ceiling
 from edgebench.render.console import QUIET, TITLE, paint
-from edgebench.render.number_format import half_width
+from edgebench.render.number_format import half_width, told
 from edgebench.render.text_grid import Column, GridRow, columns, grid
 from edgebench.render.wrapping import Line, wrapped
 from edgebench.roofline.roofline_points import Point, Roofline
@@ -92,9 +92,6 @@ def _block(
 
 
 def _cells(point: Point) -> tuple[str, ...]:
-    def told(value: float | None, form: Callable[[float], str]) -> str:
-        return "-" if value is None else form(value)
-
     def si(value: float) -> str:
         return format_si(value, "").strip()
 

@@ -8,6 +8,7 @@ from typing import TextIO
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
 from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
+from edgebench.render.number_format import told
 from edgebench.render.text_grid import GridRow, columns, grid
 from edgebench.render.wrapping import Line, wrapped
 from edgebench.scaling.accuracy_curves import Choice, Point, Scaled, Scalings, time_of
@@ -75,10 +76,6 @@ def doubts(cell: Scaled) -> list[str]:
 
 def point_cells(point: Point) -> tuple[str, ...]:
     """A point's line, parallel to HEAD; "-" where something is unknown."""
-
-    def or_dash(value: float | None, form: str) -> str:
-        return "-" if value is None else form.format(value)
-
     return (
         "*" if point.front else " ",
         str(point.budget),
@@ -86,9 +83,9 @@ def point_cells(point: Point) -> tuple[str, ...]:
         f"{point.accuracy:.3f}",
         f"{point.accuracy_low:.2f}-{point.accuracy_high:.2f}",
         format_ns(point.latency_ns),
-        "-" if point.predicted_ns is None else format_ns(point.predicted_ns),
-        or_dash(point.tokens_per_correct, "{:.0f}"),
-        or_dash(point.estimated_j_per_correct, "{:.3g}"),
+        told(point.predicted_ns, format_ns),
+        told(point.tokens_per_correct, "{:.0f}".format),
+        told(point.estimated_j_per_correct, "{:.3g}".format),
     )
 
 
