@@ -207,9 +207,9 @@ reference-recall: $(VENV)/.llm
 	rm -rf $(RECALL)
 	$(BIN)/edgebench run smollm2-recall --backend ort --set threads=1 --replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
 	$(BIN)/edgebench run smollm2-chat --backend llama_cpp --set kv_cache=fp32,fp16,q8_0 --set threads=1 --set batch=1 --set precision=as-is \
-		--replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
+		--set prompt_tokens=128 --replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
 	$(BIN)/edgebench run smollm2-chat --backend openvino_genai --set kv_cache=fp32,fp16,bf16,u8 --set threads=1 --set batch=1 --set precision=as-is \
-		--replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
+		--set prompt_tokens=128 --replicates 1 --slice 1s --out $(RECALL) $(OR_FINDING)
 	$(BIN)/python -m tests.llm_tables $(RECALL)/*/*.jsonl
 
 # Blocks of README and docs/ that edgebench prints, from the reference results.
