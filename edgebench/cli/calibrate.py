@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.shared.options import format_option
+from edgebench.cli.shared.options import format_option, out_file_option
 from edgebench.files.json_lines import write_json
 from edgebench.text.plain_text import say
 from edgebench.units import parse_duration_s
@@ -29,12 +29,7 @@ from edgebench.units import parse_duration_s
     metavar="TIME",
     help="Measured time of each process.",
 )
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: a file in the cache, where `roofline` finds it]",
-)
+@out_file_option("File to write.  [default: a file in the cache, where `roofline` finds it]")
 @format_option(what="ceilings")
 def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     """Measure this machine's peak arithmetic (fp32 and int8) and memory bandwidth.

@@ -17,6 +17,7 @@ from edgebench.cli.shared.options import (
     workload_option,
 )
 from edgebench.errors import ExitCode, UsageError
+from edgebench.files.json_lines import write_json
 
 FORMATS = ("table", "json", "md", "csv")
 
@@ -64,7 +65,6 @@ def command(
     comparison = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
     if form == "json":
         from edgebench.analysis.comparison_report import report
-        from edgebench.files.json_lines import write_json
 
         write_json(report(comparison), sys.stdout)
     else:

@@ -23,6 +23,7 @@ from edgebench.definitions.device_inventory import (
     with_declared,
 )
 from edgebench.errors import EdgebenchError
+from edgebench.files.json_lines import write_json
 from edgebench.probes import device_facts as device
 from edgebench.probes import machine_state as state
 from edgebench.probes import python_distributions
@@ -100,8 +101,6 @@ def command(sysroot: Path | None, devices: str | None, form: str) -> None:
         root = sysroot.resolve()
         diagnosis = _machine_part(root, entries, str(root), no_command, "linux")
     if form == "json":
-        from edgebench.files.json_lines import write_json
-
         write_json(diagnosis, sys.stdout, indent=2)
         return
     paint(lambda width: _lines(diagnosis, width), sys.stdout)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.shared.options import together
+from edgebench.cli.shared.options import out_file_option, together
 from edgebench.errors import StoreError, UsageError
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.number_parsing import MARKS
@@ -67,12 +67,7 @@ _column_options = together(
     help="Decimal mark of the log, if its numbers leave it open.",
 )
 @_column_options
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: RESULT-attached.jsonl]",
-)
+@out_file_option("File to write.  [default: RESULT-attached.jsonl]")
 def command(
     result: Path,
     log: Path,

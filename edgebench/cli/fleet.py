@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.command_groups import WholeLinesGroup
-from edgebench.cli.shared.options import format_option
+from edgebench.cli.shared.options import format_option, out_folder_option
 from edgebench.errors import ExitCode, UsageError
 from edgebench.text.plain_text import say
 
@@ -46,12 +46,10 @@ _fleet_option = click.option(
 @click.option(
     "--board", "boards", multiple=True, metavar="NAME", help="Use only this board (repeatable)."
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for result files. Each board gets a folder of its own in it.",
+@out_folder_option(
+    "results",
+    "Folder for result files. Each board gets a folder of its own in it.",
+    flags=["--out"],
 )
 @click.option(
     "--bundle",
@@ -196,14 +194,7 @@ def up(file: Path, no_workers: bool) -> None:
 
 
 @command.command()
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("certs"),
-    show_default=True,
-    help="Folder for the certificates; nothing in it is replaced.",
-)
+@out_folder_option("certs", "Folder for the certificates; nothing in it is replaced.")
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),

@@ -10,6 +10,7 @@ import click
 
 from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
 from edgebench.errors import UsageError
+from edgebench.files.json_lines import write_json
 from edgebench.predict.prediction_report import SUGGESTIONS
 
 
@@ -77,8 +78,6 @@ def command(
     else:
         found = predict_device(cells, name, ceilings, count)
     if form == "json":
-        from edgebench.files.json_lines import write_json
-
         write_json(found, sys.stdout)
         return
     from edgebench.predict.prediction_text import render

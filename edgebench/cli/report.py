@@ -11,6 +11,7 @@ import click
 from edgebench.api.result_files import calibrations_of, files_of, records_of, refuse_to_replace
 from edgebench.cli.shared.options import (
     calibration_option,
+    out_file_option,
     paths_argument,
     prefer_option,
     workload_option,
@@ -25,12 +26,7 @@ FORMATS = ("html", "md", "png", "svg")
 
 @click.command("report")
 @paths_argument("FILE|DIR...")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; - writes to stdout.  [default: report.FORMAT]",
-)
+@out_file_option("File to write; - writes to stdout.  [default: report.FORMAT]")
 @click.option(
     "--format",
     "form",

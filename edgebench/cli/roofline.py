@@ -11,6 +11,7 @@ import click
 
 from edgebench.api.result_files import calibrations_of, files_of, records_of
 from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
+from edgebench.files.json_lines import write_json
 
 
 @click.command("roofline")
@@ -42,8 +43,6 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     devices = [device.name for device in table.devices]
     result = roofline(table.rows, calibrations_of(calibrations, devices))
     if form == "json":
-        from edgebench.files.json_lines import write_json
-
         write_json(result, sys.stdout)
     else:
         render(result, table.rows, layers, sys.stdout)

@@ -11,6 +11,7 @@ import click
 
 from edgebench.api.result_files import files_of, records_of
 from edgebench.cli.shared.options import format_option, paths_argument
+from edgebench.files.json_lines import write_json
 
 
 @click.command("scaling")
@@ -55,8 +56,6 @@ def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> N
             "scaling_samples",
         )
     if form == "json":
-        from edgebench.files.json_lines import write_json
-
         write_json(curves, sys.stdout)
         return
     from edgebench.scaling.scaling_text import render

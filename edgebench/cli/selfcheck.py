@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgebench import __version__
+from edgebench.cli.shared.options import out_file_option
 from edgebench.errors import ExitCode
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.plain_text import say
@@ -26,12 +27,9 @@ if TYPE_CHECKING:
     "selfcheck",
     epilog="Exit codes: 0 no claim failed; 1 a claim failed; 2 wrong option; 7 a file cannot be read or written.",
 )
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+@out_file_option(
+    "File for the maintainers: FILE.zip holds all outputs, FILE.json the answers alone.",
     metavar="FILE",
-    help="File for the maintainers: FILE.zip holds all outputs, FILE.json the answers alone.",
 )
 @click.option(
     "--budget",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebench.cli.shared.options import metrics_option, paths_argument
+from edgebench.cli.shared.options import metrics_option, out_folder_option, paths_argument
 
 if TYPE_CHECKING:
     from edgebench.api.results_site import Reports
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("site")
 @paths_argument()
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("public"),
-    show_default=True,
-    help="Folder to write: a new or an empty one, or a site that it replaces.",
-)
+@out_folder_option("public", "Folder to write: a new or an empty one, or a site that it replaces.")
 @click.option("--title", default="Results", show_default=True, help="Title of the pages.")
 @metrics_option("Metric whose series are drawn")
 @click.option(

@@ -16,6 +16,7 @@ from edgebench.cli.shared.options import (
     paths_argument,
     workload_option,
 )
+from edgebench.files.json_lines import write_json
 
 if TYPE_CHECKING:
     from edgebench.trend.trend_report import By, Trend
@@ -63,8 +64,6 @@ def command(
     gc.disable()
     trend = trend_of(paths, metrics, by, workloads)
     if form == "json":
-        from edgebench.files.json_lines import write_json
-
         write_json(trend, sys.stdout)
     else:
         from edgebench.trend.trend_text import render

@@ -126,6 +126,21 @@ def sysroot_option(help_text: str) -> Callable[[F], F]:
     )
 
 
+# --- writing
+
+
+def out_file_option(help_text: str, **attributes: Any) -> Callable[[F], F]:
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option("-o", "--out", type=kind, help=help_text, **attributes)
+
+
+def out_folder_option(
+    default: str, help_text: str, *, flags: Sequence[str] = ("-o", "--out")
+) -> Callable[[F], F]:
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option(*flags, type=kind, default=Path(default), show_default=True, help=help_text)
+
+
 # --- measuring
 
 
