@@ -62,12 +62,8 @@ def threads() -> int | None:
     return None if count is None else int(count())
 
 
-def set_threads(count: int) -> bool:
-    """Sets the threads of a preloaded OpenBLAS; False where there is none to set."""
-    if sys.platform == "darwin":
-        return False
+def set_threads(count: int) -> None:
+    """Sets the threads of a preloaded OpenBLAS, where there is one."""
     setter = getattr(ctypes.CDLL(None), "openblas_set_num_threads", None)
-    if setter is None:
-        return False
-    setter(ctypes.c_int(count))
-    return True
+    if setter is not None and sys.platform != "darwin":
+        setter(ctypes.c_int(count))

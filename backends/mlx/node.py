@@ -109,11 +109,10 @@ class Node:
             self.refuse("float64 runs on MLX's CPU device only", "type")
         return MLX_DTYPES[self.tracer.policy_name(name)]
 
-    def floats(self, *values: Any) -> None:
-        """Refuses the node unless these operands are floating point."""
-        for value in values:
-            if value is not None and "float" not in dtype_name(value):
-                self.refuse(f"{dtype_name(value)} operands", "type")
+    def floats(self, value: Any) -> None:
+        """Refuses the node unless the operand is floating point."""
+        if "float" not in dtype_name(value):
+            self.refuse(f"{dtype_name(value)} operands", "type")
 
     def axis(self, axis: int, rank: int) -> int:
         """Where an axis of ONNX's order lies in the arrays the operator got."""

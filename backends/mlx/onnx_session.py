@@ -89,7 +89,7 @@ class MlxSession(Session):
         self._program.find_keys(samples)
         if self._program.by_value:
             return  # a value decides the shapes: zeros tell nothing
-        _, plan = self._program.plan(samples)
+        plan = self._program.plan(samples)
         if plan is not None:
             self._judge_precision(plan)
             self._choose(plan, self._program.arguments(plan, samples))
@@ -144,7 +144,7 @@ class MlxSession(Session):
 
     def prepare(self, feeds: Feeds) -> Any:
         feeds = {info.name: feeds[info.name] for info in self.inputs}
-        _, plan = self._program.plan(feeds)
+        plan = self._program.plan(feeds)
         if plan is None:
             return _Query(functools.partial(self._walk, feeds), [], None)
         self._judge_precision(plan)

@@ -36,7 +36,6 @@ _ENTRIES: dict[tuple[str, str, int], Entry] = {}
 def op(
     name: str,
     *since: int,
-    domain: str = "",
     layout: Layout = "plain",
     float64: bool = False,
 ) -> Callable[[Function], Function]:
@@ -44,7 +43,7 @@ def op(
 
     def register(function: Function) -> Function:
         for version in since:
-            _ENTRIES[domain, name, version] = Entry(function, layout, float64)
+            _ENTRIES["", name, version] = Entry(function, layout, float64)
         return function
 
     return register

@@ -53,19 +53,19 @@ class Program:
 
         check_graph(self.model.graph, self.scope)
 
-    def plan(self, samples: Mapping[str, Any]) -> tuple[tuple[Any, ...], Plan | None]:
+    def plan(self, samples: Mapping[str, Any]) -> Plan | None:
         """The plan for inputs of this form; None where shapes depend on data.
 
         `samples` maps each input to a numpy or MLX array, a list of them, or None.
         """
         if any(isinstance(value, list) for value in samples.values()):
-            return (), None  # how long a sequence is, is data as well
+            return None  # how long a sequence is, is data as well
         while True:
             key = tuple(
                 (name, _form(value, name in self.by_value)) for name, value in samples.items()
             )
             if key in self._plans:
-                return key, self._plans[key]
+                return self._plans[key]
             try:
                 made = self._trace(samples)
             except NeedsValue as need:
@@ -76,7 +76,7 @@ class Program:
             if len(self._plans) >= MAX_PLANS:
                 self._plans.pop(next(iter(self._plans)))
             self._plans[key] = made
-            return key, made
+            return made
 
     def find_keys(self, samples: Mapping[str, Any]) -> None:
         """Finds the graph inputs that decide shapes; their values in `samples` do not matter."""
@@ -162,7 +162,7 @@ class Program:
 
     def run(self, samples: Mapping[str, Any], *, compiled: bool = False) -> list[Any]:
         """Outputs of one query, evaluated. Plans first: nothing runs that cannot run to its end."""
-        _, plan = self.plan(samples)
+        plan = self.plan(samples)
         if plan is None:
             outputs = self.walk(samples)
         else:

@@ -29,10 +29,6 @@ class Library:
     def title(self) -> str:
         return f"TensorRT for RTX {self.version}" if self.rtx else f"TensorRT {self.version}"
 
-    def load(self) -> Any:
-        """The module itself."""
-        return importlib.import_module(self.module)
-
 
 #: Distributions that bring the module `tensorrt`; on a Jetson it comes with JetPack's packages.
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt_cu13", "tensorrt_cu12")

@@ -41,7 +41,7 @@ def run(program: Program, **samples: Any) -> list[Any]:
 
 
 def steps(program: Program, **samples: Any) -> list[str]:
-    _, plan = program.plan(samples)
+    plan = program.plan(samples)
     assert plan is not None
     return [step.node.operator for step in plan.steps]
 
@@ -174,7 +174,7 @@ def test_half_precision_computes_in_half_and_answers_in_float32() -> None:
     program = Program(model(nodes, {"x": (FLOAT, [2, 8])}, {"y": FLOAT}, weights), policy="float16")
     x = np.ones((2, 8), np.float32)
 
-    _, plan = program.plan({"x": x})
+    plan = program.plan({"x": x})
 
     assert plan is not None
     assert plan.compute == {"float16": 1}

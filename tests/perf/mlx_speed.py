@@ -94,7 +94,7 @@ def _imported(path: Path, feeds: dict[str, Any]) -> tuple[Side, Any]:
     from edgebench.models.onnx_file import load_model
 
     program = Program(load_model(path))
-    _, plan = program.plan(feeds)
+    plan = program.plan(feeds)
     assert plan is not None
     arrays = program.arguments(plan, feeds)
     return _side(plan, arrays), plan(arrays)[0]

@@ -37,8 +37,7 @@ def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
     alpha, beta = node.attr("alpha", 1.0), node.attr("beta", 1.0)
     node.attr("broadcast")
     turn_a, turn_b = node.attr("transA", 0), node.attr("transB", 0)
-    if not is_float(a):
-        node.refuse(f"{dtype_name(a)} operands", "type")
+    node.floats(a)
     a = node.mx(a)
     a = a.T if turn_a else a
     if alpha == 1.0:
