@@ -19,7 +19,7 @@ from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job
 from edgebench.processes.child_job import Say, run_job
 
-#: Inputs that both models run on, unless more are asked for.
+#: Inputs that both models run on.
 ITEMS = 2
 
 
@@ -29,7 +29,6 @@ class NumericJob(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     name: str
     reference: str
-    items: int = ITEMS
     limit: float | None = None
 
 
@@ -76,11 +75,11 @@ def _answer(asked: NumericJob, say: Say) -> NumericAnswer:
     if job.items:
         items = load_outputs(job.items, input_pool.POOL)
     else:
-        items = input_pool.first_items(steps.task_of(job, job.fp32_inputs), asked.items)
+        items = input_pool.first_items(steps.task_of(job, job.fp32_inputs), ITEMS)
     own = Path(asked.reference) == Path(job.fp32_path)
     named = "the fp32 model" if own else Path(asked.reference).name
     other = Other(backend, steps.model_file(job), job.options, asked.name, named)
-    reference, compared = Path(asked.reference), items[: asked.items]
+    reference, compared = Path(asked.reference), items[:ITEMS]
     return NumericAnswer(report=numeric_report(reference, other, compared, asked.limit, say))
 
 

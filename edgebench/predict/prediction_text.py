@@ -82,11 +82,9 @@ def _interval(each: Predicted) -> str:
 
 
 def _settings(each: Predicted | Suggested) -> str:
-    axes = [
-        f"{axis}={value}" for axis, value in sorted(each.variant.items()) if axis != "precision"
-    ]
-    precision = [str(each.variant["precision"])] if "precision" in each.variant else []
-    return plain(" ".join([each.backend, *precision, *axes]))
+    axes = sorted(each.variant.items(), key=lambda item: (item[0] != "precision", item[0]))
+    words = (str(v) if axis == "precision" else f"{axis}={v}" for axis, v in axes)
+    return plain(" ".join([each.backend, *words]))
 
 
 def _named(each: Suggested) -> str:

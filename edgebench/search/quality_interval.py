@@ -13,7 +13,7 @@ and then as much as ln(1/risk)/n of all items may change (the rule of three).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
@@ -134,8 +134,3 @@ def interval(
 def unseen_change(items: int, confidence: float) -> float:
     """How much of all items may change though none of so many did: the rule of three."""
     return -math.log(1 - confidence) / items if items else 1.0
-
-
-def merged(draws: Sequence[Mapping[str, Change]], name: str) -> list[Change]:
-    """The changes of one metric in all draws that give it."""
-    return [draw[name] for draw in draws if name in draw]

@@ -22,7 +22,7 @@ from edgebench.search.children import answer_job
 from edgebench.search.explore import MAX_DRAWS
 from edgebench.search.item_cache import Kept, remembering
 from edgebench.search.judge import TUNING_DRAW
-from edgebench.search.quality_interval import Change, changes, interval, merged
+from edgebench.search.quality_interval import Change, changes, interval
 from edgebench.search.search_messages import Demand, LimitVerdict, Verdict, Verification, VerifyJob
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Verifier:
         self, demand: Demand, values: dict[str, float], draws: Sequence[dict[str, Change]]
     ) -> LimitVerdict | None:
         name = demand.metric
-        known = merged(draws, name)
+        known = [draw[name] for draw in draws if name in draw]
         if name not in values:
             return None
         fp32 = self.draw(0).base_metrics[name]
