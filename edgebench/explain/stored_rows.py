@@ -129,12 +129,11 @@ def _slowdown(subject: Row, other: Row) -> Figure:
     ours, theirs = subject.latency_ns, other.latency_ns
     assert ours.p50 is not None
     assert theirs.p50 is not None
-    known = ours.p50_low and ours.p50_high and theirs.p50_low and theirs.p50_high
-    return Figure(
-        value=ours.p50 / theirs.p50,
-        low=ours.p50_low / theirs.p50_high if known and ours.p50_low and theirs.p50_high else None,
-        high=ours.p50_high / theirs.p50_low if known and ours.p50_high and theirs.p50_low else None,
-    )
+    ratio = ours.p50 / theirs.p50
+    if not (ours.p50_low and ours.p50_high and theirs.p50_low and theirs.p50_high):
+        return Figure(value=ratio)
+    low, high = ours.p50_low / theirs.p50_high, ours.p50_high / theirs.p50_low
+    return Figure(value=ratio, low=low, high=high)
 
 
 def _deployment(row: Row, profile: OperatorProfile | None) -> Deployment:
@@ -169,21 +168,19 @@ def _findings(row: Row) -> list[Finding]:
     if effective is None:
         return []
     found = []
-    floats = {
-        kind: count
-        for kind, count in (effective.compute_nodes or {}).items()
-        if not kind.startswith("int") and count
-    }
     if str(row.variant.get("precision", "")).startswith("int8"):
-        found += [Finding(code="left_in_float", what=kind, count=n) for kind, n in floats.items()]
+        found += [
+            Finding(code="left_in_float", what=kind, count=count)
+            for kind, count in (effective.compute_nodes or {}).items()
+            if not kind.startswith("int") and count
+        ]
     providers = effective.providers or {}
     main = max(providers, key=lambda name: providers[name], default="")
-    others = {name: count for name, count in providers.items() if name != main and count}
-    if (
-        row.backend == "ort"
-    ):  # of other runtimes they are kernels, of which there are always several
+    if row.backend == "ort":  # other runtimes tell kernels, of which there are always several
         found += [
-            Finding(code="other_provider", what=name, count=count) for name, count in others.items()
+            Finding(code="other_provider", what=name, count=count)
+            for name, count in providers.items()
+            if name != main and count
         ]
     return found
 
