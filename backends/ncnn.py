@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import json
 import math
 import os
 import re
@@ -14,9 +13,10 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from edgebench.backend import (
     Backend,
@@ -47,7 +47,7 @@ _TIME_OUT_S = 900.0
 #: pnnx writes this for an input or output without a batch axis.
 _NO_BATCH_AXIS = 233
 #: Raised when what `convert` writes changes.
-_LAYOUT = 3
+_LAYOUT = 4
 
 #: Layers that do the arithmetic.
 _COMPUTE = frozenset(
@@ -79,13 +79,19 @@ _FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class _Port:
+class _Port(msgspec.Struct, frozen=True):
     """An input or output: its name and form in ONNX, its blob, the batch axis pnnx saw."""
 
     info: TensorInfo
     blob: str
     batch_axis: int
+
+
+class _Ports(msgspec.Struct, frozen=True):
+    """What a converted model's other files do not tell."""
+
+    inputs: list[_Port]
+    outputs: list[_Port]
 
 
 class NcnnBackend(Backend):
@@ -144,7 +150,8 @@ class NcnnSession(Session):
         import ncnn
 
         self._precision = model.precision
-        self._inputs, self._outputs = _read_ports(model.path.with_suffix(".json"))
+        ports = _read_ports(model.path.with_suffix(".json"))
+        self._inputs, self._outputs = ports.inputs, ports.outputs
         self.inputs = tuple(port.info for port in self._inputs)
         self.outputs = tuple(port.info for port in self._outputs)
         self._net: Any = ncnn.Net()
@@ -376,24 +383,15 @@ def _run_and_try(model: ModelFile, folder: Path) -> None:
     axes = _batch_axes((folder / "model_ncnn.py").read_text("utf-8"))
     _demand_all_ports(axes, described)
     inputs, outputs = (
-        [
-            {
-                "blob": blob,
-                "batch_axis": axes[blob],
-                "name": i.name,
-                "dtype": i.dtype,
-                "shape": i.shape,
-            }
-            for blob, i in ((f"{kind}{index}", info) for index, info in enumerate(infos))
-        ]
+        [_Port(info, f"{kind}{index}", axes[f"{kind}{index}"]) for index, info in enumerate(infos)]
         for kind, infos in zip(("in", "out"), described, strict=True)
     )
     for port in (*inputs, *outputs):
-        if port["dtype"] != "float32":
+        if port.info.dtype != "float32":
             raise UnsupportedError(
-                f"ncnn has float32 tensors only; {port['name']} is {port['dtype']}"
+                f"ncnn has float32 tensors only; {port.info.name} is {port.info.dtype}"
             )
-    (folder / "model.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs}), "utf-8")
+    (folder / "model.json").write_bytes(msgspec.json.encode(_Ports(inputs, outputs)))
 
 
 def _ports_of(model: ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
@@ -486,25 +484,13 @@ def _batch_axes(example: str) -> dict[str, int]:
     return {blob: int(axis) if axis else _NO_BATCH_AXIS for blob, axis in axes}
 
 
-def _read_ports(path: Path) -> tuple[list[_Port], list[_Port]]:
+def _read_ports(path: Path) -> _Ports:
     try:
-        ports = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=_Ports)
+    except (OSError, msgspec.MsgspecError) as error:
         raise UnsupportedError(
             f"{path.name}: not a model that edgebench converted: {error}"
         ) from None
-    inputs, outputs = (
-        [
-            _Port(
-                TensorInfo(port["name"], port["dtype"], tuple(port["shape"])),
-                port["blob"],
-                port["batch_axis"],
-            )
-            for port in ports[kind]
-        ]
-        for kind in ("inputs", "outputs")
-    )
-    return inputs, outputs
 
 
 BACKEND = NcnnBackend

@@ -170,7 +170,7 @@ def test_the_size_of_a_converted_model_includes_its_weights(model: ModelFile) ->
 
     parts = [model.path.with_suffix(suffix) for suffix in (".param", ".bin", ".json")]
     assert _size(model.path) == sum(part.stat().st_size for part in parts)
-    assert json.loads(parts[2].read_text())["inputs"][0]["name"] == "image"
+    assert json.loads(parts[2].read_text())["inputs"][0]["info"]["name"] == "image"
 
 
 # --- models as exporters leave them -----------------------------------------------------------------
