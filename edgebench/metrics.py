@@ -75,8 +75,8 @@ def reason_at(unknown: Mapping[str, str], path: str) -> str:
     return "unknown"
 
 
-def value_at(row: Row, path: str) -> Any:
-    """Whatever stands at a dotted path of fields; None where a part on the way is none."""
+def value_at(row: object, path: str) -> Any:
+    """Whatever stands at a dotted path of fields, from a row or a part of it; None where a part on the way is none."""
     try:
         return _getter(path)(row)
     except AttributeError:
@@ -88,7 +88,9 @@ def values_at(rows: Sequence[Row], path: str) -> list[Any]:
     try:
         return list(map(_getter(path), rows))
     except AttributeError:  # some rows lack the part
-        return [value_at(row, path) for row in rows]
+        part, _, rest = path.partition(".")
+        parts = map(_getter(part), rows)
+        return [None if each is None else value_at(each, rest) for each in parts]
 
 
 def number_at(row: Row, path: str) -> float | None:

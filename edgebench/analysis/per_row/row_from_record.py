@@ -302,11 +302,14 @@ def _memory(
     counted = status != "failed" and all(memory.budget_by.startswith("cgroup") for memory in each)
     peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
     most = {name: _most([getattr(memory, name) for memory in each]) for name in _LARGEST}
-    first = msgspec.convert(each[0], Memory, from_attributes=True)
-    return msgspec.structs.replace(
-        first,
+    first = each[0]
+    return Memory(
         peak_min_bytes=min(peaks, default=None),
+        peak_source=first.peak_source,
+        budget_bytes=first.budget_bytes,
+        budget_by=first.budget_by,
         fits_bytes=first.budget_bytes if counted else None,
+        device_source=first.device_source,
         storage_read_bytes_per_query=_per_query(good, lambda counted: counted.storage_read_bytes),
         major_faults_per_query=_per_query(good, lambda counted: counted.major_faults),
         **most,
