@@ -44,7 +44,7 @@ from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.phases import peak_of
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.probes import process_memory, run_queue_waits
-from edgebench.processes.parent_tie import be_first_to_go, limit_memory
+from edgebench.processes.memory_limit import be_first_to_go, limit_memory
 from edgebench.record import Completion, Reason
 
 if TYPE_CHECKING:

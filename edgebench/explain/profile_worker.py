@@ -20,7 +20,8 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.explain import profile_messages as messages
 from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job, Phase
-from edgebench.processes.parent_tie import be_first_to_go, die_with_parent, limit_memory
+from edgebench.processes.memory_limit import be_first_to_go, limit_memory
+from edgebench.processes.parent_tie import die_with_parent
 
 if TYPE_CHECKING:
     from edgebench.backend import Session

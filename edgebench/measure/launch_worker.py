@@ -24,7 +24,7 @@ from edgebench.processes.child import (
     garbled_reason,
     not_started,
 )
-from edgebench.processes.memory_group import (
+from edgebench.processes.memory_limit import (
     BY_ALLOCATIONS,
     MemoryGroup,
     drop_from_page_cache,

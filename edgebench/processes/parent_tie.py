@@ -1,22 +1,20 @@
-"""Ties a child to its parent: it ends when the parent does, and before it when memory runs out."""
+"""Ties a child to its parent: it ends when the parent does."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from edgebench.processes.memory_limit import be_first_to_go, limit_memory
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 #: How often a process looks after its parent where the kernel does not tell of its end.
 LOOK_S = 1.0
-#: What a process may allocate when it begins, such as `ulimit -d` says, and the most that it may ask for.
-_AT_START = resource.getrlimit(resource.RLIMIT_DATA)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -53,21 +51,6 @@ def exit_when_orphaned(
     while parent() == parent_pid:
         sleep(LOOK_S)
     leave(1)
-
-
-def be_first_to_go() -> None:
-    """Asks the kernel to kill this process, and not its parent, when memory runs out."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-        file.write("1000")
-
-
-def limit_memory(limit_bytes: int | None) -> None:
-    """Limits what this process may allocate from now on; None: as much as it might when it began, which no limit exceeds."""
-    at_start, most = _AT_START
-    limit = at_start if limit_bytes is None else limit_bytes
-    if at_start != resource.RLIM_INFINITY:
-        limit = min(limit, at_start)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def tie_to_parent(words: Sequence[str]) -> None:

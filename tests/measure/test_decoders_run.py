@@ -29,8 +29,8 @@ SHORT = ("--set", "prompt_tokens=48", "--set", "new_tokens=6")
 #: The command where no control group can be made.
 _WITHOUT_GROUPS = """
 from edgebench.cli import main
-from edgebench.processes import memory_group
-memory_group.levels = lambda *_: []
+from edgebench.processes import memory_limit
+memory_limit.levels = lambda *_: []
 main()
 """
 

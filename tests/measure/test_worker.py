@@ -23,7 +23,7 @@ from edgebench.measure.worker_messages import Done, Job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
 from edgebench.preparation import input_pool
 from edgebench.processes import child
-from edgebench.processes.memory_group import BY_ALLOCATIONS, MemoryGroup
+from edgebench.processes.memory_limit import BY_ALLOCATIONS, MemoryGroup
 from edgebench.record import Pipeline, Reason, Replicate
 from edgebench.task import TaskContext
 from edgebench.tasks import load_task

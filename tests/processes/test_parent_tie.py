@@ -1,34 +1,43 @@
-"""Limits of what a child may allocate."""
+"""A worker's ties to its parent where the kernel does not tell of its end (macOS)."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: Ten times a GiB, as `ulimit` may have set it.
-BEFORE = 10 << 30
-NONE = "resource.RLIM_INFINITY"
+from edgebench.processes.parent_tie import LOOK_S, exit_when_orphaned
+
+#: Reads words as an arm does, after it tied itself to its parent as on macOS.
 CHILD = """
-import resource
-resource.setrlimit(resource.RLIMIT_DATA, {limits})
-from edgebench.processes.parent_tie import limit_memory
-for asked in (None, 1 << 30, None, 1 << 40):
-    limit_memory(asked)
-    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    print(-1 if limit == resource.RLIM_INFINITY else limit)
+import os, time
+from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.processes import parent_tie
+parent_tie.sys = type("System", (), {"platform": "darwin"})
+link = ParentLink(0, 1, os.getppid())
+link.die_with_parent()
+time.sleep(0)  # lets another thread run first
+while line := link._job.readline():
+    os.write(1, line)
 """
 
 
-def left(limits: str) -> list[int]:
-    """The limits that hold after none, 1 GiB, none and 1 TiB were asked for."""
-    command = [sys.executable, "-c", CHILD.format(limits=limits)]
-    return [int(line) for line in subprocess.check_output(command, text=True).splitlines()]
+def test_a_process_ends_once_its_parent_is_another() -> None:
+    parents = iter([7, 7, 7, 1])
+    slept: list[float] = []
+    left: list[int] = []
+    exit_when_orphaned(7, parent=lambda: next(parents), sleep=slept.append, leave=left.append)
+    assert slept == [LOOK_S] * 3
+    assert left == [1]
 
 
-def test_a_limit_that_was_there_before_is_neither_lifted_nor_an_error() -> None:
-    for limits in (f"({BEFORE}, {NONE})", f"({BEFORE}, {BEFORE})"):
-        assert left(limits) == [BEFORE, 1 << 30, BEFORE, BEFORE]
-
-
-def test_without_a_limit_before_each_holds_as_asked() -> None:
-    assert left(f"({NONE}, {NONE})") == [-1, 1 << 30, -1, 1 << 40]
+def test_every_word_of_the_parent_reaches_its_reader() -> None:
+    """What watches the parent must not read from the pipe that brings its words."""
+    words = b"".join(b"%d\n" % number for number in range(100))
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        input=words,
+        capture_output=True,
+        check=False,
+        timeout=120,  # it would hang otherwise
+    )
+    assert done.stdout == words, done.stderr

@@ -20,7 +20,8 @@ import msgspec
 from edgebench import registry
 from edgebench.definitions.companion_load import BLOCK_BYTES
 from edgebench.measure.worker_messages import Companion, CompanionReady
-from edgebench.processes.parent_tie import be_first_to_go, die_with_parent
+from edgebench.processes.memory_limit import be_first_to_go
+from edgebench.processes.parent_tie import die_with_parent
 
 if TYPE_CHECKING:
     from edgebench.measure.worker_messages import Job

@@ -28,8 +28,7 @@ from edgebench.probes import (
     process_accounting,
     process_memory,
 )
-from edgebench.processes.memory_group import BY_ALLOCATIONS, lift_limit
-from edgebench.processes.parent_tie import limit_memory
+from edgebench.processes.memory_limit import BY_ALLOCATIONS, lift_limit, limit_memory
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import (
     MULTI_STREAM,

@@ -26,7 +26,7 @@ from edgebench.measure.replicate.phases import peak_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import instruction_counter, process_memory
-from edgebench.processes.parent_tie import limit_memory
+from edgebench.processes.memory_limit import limit_memory
 from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
 from edgebench.words import unknown_words
 from edgebench.words.reason_words import reason

@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 import msgspec
 
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_job, encode_message
-from edgebench.processes.parent_tie import be_first_to_go, die_with_parent, keep_orphans
+from edgebench.processes.memory_limit import be_first_to_go
+from edgebench.processes.parent_tie import die_with_parent, keep_orphans
 
 
 def begin(words: Sequence[str]) -> tuple[ParentLink, Job, str]:

@@ -1,7 +1,8 @@
-"""Holds a process to a budget of memory by a control group of its own: cgroup v2's memory.max, or v1's limit.
+"""Limits the memory of a process: what it allocates, and by a control group of its own (cgroup v2's memory.max, or v1's
+limit) what it holds.
 
-Unlike a limit on what a process allocates, it counts pages of files too, and the kernel may drop those and read them
-again: what a small device does with weights that are mapped.
+Unlike a limit on what a process allocates, a group counts pages of files too, and the kernel may drop those and read
+them again: what a small device does with weights that are mapped.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
+import resource
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +22,25 @@ from edgebench.probes.proc_files import LIVE, read
 
 #: What holds a process that no group can be made for: pages of files are not counted then.
 BY_ALLOCATIONS = "RLIMIT_DATA"
-_OWN = "edgebench"
+#: The name of a group of ours, with the id of the process that made it.
+_OWN = re.compile(r"edgebench-(\d+)-[0-9a-f]{8}")
+#: What this process might allocate when it began, such as `ulimit -d` says, and the most that it may ask for.
+_AT_START = resource.getrlimit(resource.RLIMIT_DATA)
+
+
+def be_first_to_go() -> None:
+    """Asks the kernel to kill this process, and not its parent, when memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("1000")
+
+
+def limit_memory(limit_bytes: int | None) -> None:
+    """Limits what this process may allocate from now on; None: as much as it might when it began, which no limit exceeds."""
+    at_start, most = _AT_START
+    limit = at_start if limit_bytes is None else limit_bytes
+    if at_start != resource.RLIM_INFINITY:
+        limit = min(limit, at_start)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,8 @@ def _create_group(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
         version = _version(parent)
         if version is None or not os.access(parent, os.W_OK):
             continue
-        folder = parent / f"{_OWN}-{secrets.token_hex(8)}"
+        _remove_orphans(parent, root)
+        folder = parent / f"edgebench-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             folder.mkdir()
         except OSError:
@@ -113,6 +135,15 @@ def _create_group(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
             continue
         return folder, f"cgroup v{version}"
     return None, BY_ALLOCATIONS
+
+
+def _remove_orphans(parent: Path, root: Path) -> None:
+    """Removes the groups of edgebench that a killed process left behind; one that still holds a process stays."""
+    for folder in parent.iterdir():
+        own = _OWN.fullmatch(folder.name)
+        if own and not (root / "proc" / own[1]).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _version(group: Path) -> int | None:

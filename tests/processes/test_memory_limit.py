@@ -1,4 +1,4 @@
-"""Holding a process to a budget of memory: on made-up groups, and on this machine's where it allows."""
+"""Limits of what a child may allocate, and of what it may hold: on made-up groups, and on this machine's where it allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.processes.memory_group import (
+from edgebench.processes.memory_limit import (
     BY_ALLOCATIONS,
     MemoryGroup,
     drop_from_page_cache,
@@ -19,6 +19,18 @@ from edgebench.processes.memory_group import (
 from edgebench.testing.trees import write_tree
 
 BUDGET = 64 << 20
+#: Ten times a GiB, as `ulimit` may have set it.
+BEFORE = 10 << 30
+NONE = "resource.RLIM_INFINITY"
+CHILD = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, {limits})
+from edgebench.processes.memory_limit import limit_memory
+for asked in (None, 1 << 30, None, 1 << 40):
+    limit_memory(asked)
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    print(-1 if limit == resource.RLIM_INFINITY else limit)
+"""
 
 
 def test_version_2_limits_memory_and_swap_below_a_group_that_may_be_divided(tmp_path: Path) -> None:
@@ -70,6 +82,25 @@ def test_without_a_group_the_process_limits_what_it_allocates(tmp_path: Path) ->
         assert group == MemoryGroup(BY_ALLOCATIONS)
         group.add(77)
         assert group.kills == 0
+
+
+def test_groups_that_a_killed_process_left_behind_are_removed(tmp_path: Path) -> None:
+    top = tmp_path / "sys/fs/cgroup"
+    write_tree(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/\n",
+            "proc/77/stat": "",
+            "sys/fs/cgroup/cgroup.subtree_control": "memory\n",
+            "sys/fs/cgroup/edgebench-9-0123abcd/cgroup.procs": "12\n",  # no kernel removes such a one
+        },
+    )
+    for name in ("edgebench-7-0123abcd", "edgebench-77-0123abcd", "edgebench-7-slice"):
+        (top / name).mkdir()
+    with memory_group(BUDGET, tmp_path) as group:
+        assert group.folder is not None
+        there = {path.name for path in top.iterdir() if path.is_dir()} - {group.folder.name}
+    assert there == {"edgebench-77-0123abcd", "edgebench-9-0123abcd", "edgebench-7-slice"}
 
 
 def test_a_real_group_ends_a_process_that_holds_more_and_lets_one_read_a_larger_file(
@@ -124,3 +155,18 @@ def test_a_models_files_are_those_named_after_it(
     drop_from_page_cache(tmp_path / "in")
     drop_from_page_cache(tmp_path / "gone" / "d.onnx")
     assert sorted(dropped) == ["a.bin", "a.xml", "a_data", "c.onnx"]
+
+
+def limits_left(limits: str) -> list[int]:
+    """The limits that hold after none, 1 GiB, none and 1 TiB were asked for."""
+    command = [sys.executable, "-c", CHILD.format(limits=limits)]
+    return [int(line) for line in subprocess.check_output(command, text=True).splitlines()]
+
+
+def test_a_limit_that_was_there_before_is_neither_lifted_nor_an_error() -> None:
+    for limits in (f"({BEFORE}, {NONE})", f"({BEFORE}, {BEFORE})"):
+        assert limits_left(limits) == [BEFORE, 1 << 30, BEFORE, BEFORE]
+
+
+def test_without_a_limit_before_each_holds_as_asked() -> None:
+    assert limits_left(f"({NONE}, {NONE})") == [-1, 1 << 30, -1, 1 << 40]
