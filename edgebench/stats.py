@@ -70,6 +70,15 @@ def min_samples(permille: int) -> int:
     return _early_stopping_min_samples(permille)
 
 
+def supported_percentiles(ordered: Ordered) -> tuple[int | None, int | None, int | None]:
+    """p50, p90 and p99; None where there are too few values to report one."""
+    p50, p90, p99 = (
+        percentile(ordered, permille) if len(ordered) >= min_samples(permille) else None
+        for permille in (500, 900, 990)
+    )
+    return p50, p90, p99
+
+
 @lru_cache(maxsize=64)
 def _early_stopping_min_samples(permille: int) -> int:
     low, high = 1, 2

@@ -267,9 +267,8 @@ def _ab_cell(
     for side, target in targets.items():
         if target.job is None:
             why = target.reasons[0] if target.reasons else Reason(code="missing", message="missing")
-            message = f"{side} cannot run: {why.message}"
-            reason = Reason(code=why.code, message=message, fix=why.fix)
-            return ABCell(case, failure=reason)
+            message = verdict_words.cannot_run(side=side, why=why.message)
+            return ABCell(case, failure=Reason(code=why.code, message=message, fix=why.fix))
     arms = {
         side: ArmSpec(target.job, interpreters[side])
         for side, target in targets.items()
@@ -328,12 +327,12 @@ def _allowed(
     if request.parity is not None:
         return Tolerance(request.parity)
     jobs = [target.job for target in targets.values() if target.job is not None]
-    if any(job.parity.random for job in jobs):
+    if any(job.reference.parity.random for job in jobs):
         return None
     computed = {_computed_in(job) for job in jobs}
     if labelled and len(computed) > 1:
         return None
-    sides = [tolerance(job.precision, job.parity) for job in jobs]
+    sides = [tolerance(job.precision, job.reference.parity) for job in jobs]
     if len(computed) > 1 or any(job.precision not in PARITY_LIMIT for job in jobs):
         return _allowing(sides, lambda limits: max(REDUCED_PARITY_LIMIT, *limits))
     # Either side may be off the reference by its limit.
@@ -343,7 +342,7 @@ def _allowed(
 def _computed_in(job: Job) -> str:
     """Returns what decides how far apart right answers may lie: fp32 is fp32 by any name."""
     precision = "fp32" if job.precision in PARITY_LIMIT else job.precision
-    return job.parity.arithmetic or precision
+    return job.reference.parity.arithmetic or precision
 
 
 def _allowing(

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from edgebench.ab_test.ab_report_types import LATENCIES, CellCase, GateReport, GateRow
 from edgebench.ab_test.cell_verdict import mismatch, percentiles, rows
 from edgebench.ab_test.pair_record import SIDES, Pair, Side
 from edgebench.ab_test.verdict import PRECEDENCE, Rules, Verdict, overall
-from edgebench.record import Reason
 from edgebench.words.reason_words import reason
 
-
-class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The measurements of one cell."""
-
-    case: CellCase
-    pairs: list[Pair] = []
-    seconds: float = 0.0
-    failure: Reason | None = None
-
-    @property
-    def measured(self) -> bool:
-        """Whether its times can be compared: what the canary speaks for."""
-        comparable = self.failure is None and mismatch(self.case, self.pairs) is None
-        return comparable and not self.case.canary
+if TYPE_CHECKING:
+    from edgebench.ab_test.ab_runner import ABCell
 
 
 def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
@@ -38,14 +23,14 @@ def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
     return Rules(tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha)
 
 
-def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
+def build_report(ab_cells: Sequence[ABCell], rules: Rules, **facts: Any) -> GateReport:
     """The report; `facts` are further fields of `GateReport`."""
     measured: list[GateRow] = []
     canary: list[GateRow] = []
     broken = False  # the canary did not come to its pairs, or they cannot be compared
-    for cell in evidence:
+    for cell in ab_cells:
         cell_rows = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
-        if cell.case.canary and not any(other.measured for other in evidence):
+        if cell.case.canary and not any(other.measured for other in ab_cells):
             continue  # nothing was measured that it could speak for
         if cell.case.canary:
             canary += [row for row in cell_rows if row.metric in LATENCIES]
@@ -66,7 +51,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         row.judged and row.metric in LATENCIES for row in measured
     ):
         verdict = "inconclusive"  # sizes alone are no answer to whether it got slower
-    pairs = [pair for cell in evidence for pair in cell.pairs]
+    pairs = [pair for cell in ab_cells for pair in cell.pairs]
     loads = [pair.load_1m for pair in pairs]
     return GateReport(
         verdict=verdict,
@@ -74,7 +59,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         canary=canary,
         percentiles=[
             part
-            for cell in evidence
+            for cell in ab_cells
             if not cell.case.canary
             for part in percentiles(cell.case, cell.pairs)
         ],
@@ -98,7 +83,6 @@ def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
 
 
 def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:
-    """Returns what ran, as read back from the runtimes."""
     names: dict[str, None] = {}
     for pair in pairs:
         arm = pair.arm(side)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from edgebench.ab_test.ab_report import CellEvidence
 from edgebench.ab_test.ab_report_types import CellCase
 from edgebench.ab_test.cell_verdict import mismatch, wanted_pairs, wants_energy
 from edgebench.ab_test.pair_record import SIDES, Pair, Side
@@ -28,6 +27,7 @@ from edgebench.measure import cpu_pinning as cores
 from edgebench.measure.reruns import DOUBTS
 from edgebench.probes.process_memory import available_bytes
 from edgebench.record import Reason
+from edgebench.words import verdict_words
 
 if TYPE_CHECKING:
     from edgebench.measure.replicate.quality_checks import Tolerance
@@ -52,10 +52,10 @@ class ABCell:
     retries: int = 0
 
     @property
-    def evidence(self) -> CellEvidence:
-        return CellEvidence(
-            case=self.case, pairs=list(self.pairs), seconds=self.seconds, failure=self.failure
-        )
+    def measured(self) -> bool:
+        """Whether its times can be compared: what the canary speaks for."""
+        comparable = self.failure is None and mismatch(self.case, self.pairs) is None
+        return comparable and not self.case.canary
 
     def next_cost_s(self) -> float:
         """Returns what the next pair is thought to take: the first one also holds the quality pass."""
@@ -66,8 +66,6 @@ class ABCell:
 
 
 class Watcher(Protocol):
-    """Receives progress, to show it to the user."""
-
     def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None: ...
     def pair_done(self, ab_cell: ABCell) -> None: ...
 
@@ -133,7 +131,7 @@ class ABRunner:
 
     def _open(self) -> list[ABCell]:
         """Cells that want further pairs; the canary only beside a cell that has any."""
-        alive = any(ab_cell.evidence.measured for ab_cell in self._ab_cells)
+        alive = any(ab_cell.measured for ab_cell in self._ab_cells)
         return [
             ab_cell
             for ab_cell in self._ab_cells
@@ -217,7 +215,7 @@ def explained(failed: PairFailed) -> Reason:
     reason = failed.reason
     message = f"{failed.side}: {reason.message}"
     if reason.code == "out_of_memory" and "left_bytes" not in reason.data:
-        message = f"both arms do not fit in memory together: {message}"
+        message = verdict_words.no_room_for_both(why=message)
     return msgspec.structs.replace(reason, message=message)
 
 

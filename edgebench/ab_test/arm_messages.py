@@ -1,8 +1,8 @@
 """Holds what the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
 
-The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
+The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: BlockShape; then for each
 block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
-each window of energy a Stretch, which the arm answers with Ran; `END`. Parent: `CHECK`; arm: Checked.
+each window of energy an EnergyWindow, which the arm answers with WindowDone; `END`. Parent: `CHECK`; arm: Checked.
 Parent: `END`. Arm: Measured. Between its answer and the parent's next word an arm
 sleeps. At any time it may send Phase, which gives it more time, or Broken, its last word.
 """
@@ -21,8 +21,6 @@ WARM_UP = 8
 
 
 class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Holds what an arm opens, and where it runs."""
-
     job: Job  # its `expected` is the file of this arm's own outputs
     cores: list[int]  # pinned to these from OPEN to END; empty: not pinned
     lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
@@ -62,8 +60,6 @@ class Checked(msgspec.Struct, frozen=True, tag="checked"):
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
-    """The arm failed; says why it has no result."""
-
     status: Status
     reason: Reason
 

@@ -20,32 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench.ab_test.arm_messages import (
-    BLOCK,
-    END,
-    WARM_UP,
-    ArmJob,
-    Broken,
-    Checked,
-    Loaded,
-    Message,
-    Ready,
-    WindowDone,
-    decode_begin,
-    decode_job,
-    decode_stretch,
-    encode,
-)
+from edgebench.ab_test import arm_messages as messages
 from edgebench.ab_test.pair_record import Alone, ArmBlock, BlockShape, Measured
 from edgebench.analysis.per_row.answer_cache import DEFERRED
 from edgebench.backend import Backend, Session, computes_itself
-from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.phases import peak_of
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.probes import process_memory, run_queue_waits
+from edgebench.processes.child_job import leave
 from edgebench.processes.memory_limit import be_first_to_go, limit_memory
-from edgebench.record import Completion, Reason
+from edgebench.record import Completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -62,46 +47,36 @@ _WALL_NS, _CPU_NS = time.perf_counter_ns, time.process_time_ns
 
 
 class _Link(ParentLink):
-    """The arm's end of its two pipes."""
-
     def line(self) -> bytes:
         """The parent's next word; sleeps until it comes. Empty: the parent hung up."""
         return self._job.readline()
 
-    def say(self, message: Message) -> None:
-        self._send(encode(message))
+    def say(self, message: messages.Message) -> None:
+        self._send(messages.encode(message))
 
-    def say_and_wait(self, message: Message, phase: str) -> bytes:
+    def say_and_wait(self, message: messages.Message, phase: str) -> bytes:
         """Sleeps until the parent's next word, which begins `phase`; ends where it hangs up instead."""
         self.phase(phase)
         self.say(message)
         return self.line() or os._exit(1)
 
     def block_done(self) -> None:
-        os.write(self._result_fd, BLOCK)
+        os.write(self._result_fd, messages.BLOCK)
 
 
 def main() -> None:
     link = _Link(*map(int, sys.argv[1:4]))
     link.die_with_parent()
     be_first_to_go()
-    job = decode_job(link.line())
+    job = messages.decode_job(link.line())
     try:
         link.say(_measure(job, link))
-    except UnsupportedError as error:
-        link.say(_broken("unsupported", "unsupported", error.message, error.fix))
-    except MemoryError:
-        link.say(_broken("failed", "out_of_memory", "the process ran out of memory"))
-    except EdgebenchError as error:
-        link.say(_broken("failed", "error", error.message, error.fix))
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
-        link.say(_broken("failed", *steps.explain(error, job.job.task, job.job.backend)))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        link.say(messages.Broken(*steps.failure(error, job.job)))
+    leave()
 
 
-def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
+def _measure(arm: messages.ArmJob, link: _Link) -> Measured | messages.Broken:
     job = arm.job
     everywhere = os.sched_getaffinity(0) if arm.cores else set()
     _pin(arm.lent)
@@ -109,7 +84,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     runtime = steps.import_runtime(job, link)
     opened, items = _open(arm, link, runtime.backend)
     if arm.quality and steps.completion(opened, "check for deferred answers").incomplete:
-        return Broken("invalid", DEFERRED)  # what its blocks submit would pile up
+        return messages.Broken("invalid", DEFERRED)  # what its blocks submit would pile up
     blocks = _blocks_in_turn(opened, link)
     peak = peak_of(opened.session, job)
     # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
@@ -118,7 +93,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     alone = _alone(opened)
     completed, unseen, pipeline = _looks(arm, opened, completed)
     opened.phase("end of the looks")
-    link.say_and_wait(Checked(), "output check")
+    link.say_and_wait(messages.Checked(), "output check")
     _pin(everywhere)
     link.phase("output check")
     checked = steps.output_check(job, opened.session, items)
@@ -141,7 +116,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     )
 
 
-def _open(arm: ArmJob, link: _Link, backend: Backend) -> tuple[steps.Opened, list[Feeds]]:
+def _open(arm: messages.ArmJob, link: _Link, backend: Backend) -> tuple[steps.Opened, list[Feeds]]:
     """The warm session, and the items whose outputs are compared. The model opens when the parent says so."""
     from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
     from edgebench.measure.replicate.quality_checks import CHECKED_ITEMS
@@ -156,7 +131,7 @@ def _open(arm: ArmJob, link: _Link, backend: Backend) -> tuple[steps.Opened, lis
     # A file in a runtime's own format is described by its session alone.
     early = bool(job.fp32_inputs) or arm.items_kept
     items = _items(arm, task, link) if early else []
-    link.say_and_wait(Ready(), "load of the model")
+    link.say_and_wait(messages.Ready(), "load of the model")
     _pin(arm.cores)
     session = backend.open(steps.model_file(job), job.options)
     items = items or _items(arm, task, link)
@@ -174,8 +149,8 @@ def _blocks_in_turn(opened: steps.Opened, link: _Link) -> list[ArmBlock]:
     session, rotation = opened.session, _rotation(opened)
     resident, _ = process_memory.peak_rss()
     elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
-    loaded = Loaded(opened.typical_ns, resident, device=elsewhere)
-    begin = decode_begin(link.say_and_wait(loaded, "measurement"))
+    loaded = messages.Loaded(opened.typical_ns, resident, device=elsewhere)
+    begin = messages.decode_begin(link.say_and_wait(loaded, "measurement"))
     with no_gc():
         blocks = _blocks(session, rotation, begin, link)
         _stretches(session, rotation, link)
@@ -185,7 +160,7 @@ def _blocks_in_turn(opened: steps.Opened, link: _Link) -> list[ArmBlock]:
 def _rotation(opened: steps.Opened) -> Iterator[Any]:
     """The pool over and over, from where the warm-up left it."""
     rotation = cycle(opened.pool)
-    for _ in range(WARM_UP):
+    for _ in range(messages.WARM_UP):
         next(rotation)
     return rotation
 
@@ -203,7 +178,7 @@ def _alone(opened: steps.Opened) -> Alone:
     )
 
 
-def _looks(arm: ArmJob, opened: steps.Opened, completed: Completion) -> steps.Looks:
+def _looks(arm: messages.ArmJob, opened: steps.Opened, completed: Completion) -> steps.Looks:
     """Returns what the session shows of itself, on the inputs of the blocks, which are read or made once more."""
     from edgebench.preparation.input_pool import pool_of
 
@@ -223,7 +198,7 @@ def _pin(cores: Collection[int]) -> None:
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _items(arm: ArmJob, task: Callable[[], Task], link: ParentLink) -> list[Feeds]:
+def _items(arm: messages.ArmJob, task: Callable[[], Task], link: ParentLink) -> list[Feeds]:
     """The items of the queries, the same in every pair: made in the first, read from then on."""
     from edgebench.files.model_outputs import load_outputs, save_outputs
     from edgebench.preparation import input_pool
@@ -244,14 +219,14 @@ def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
     """
     run, clock, waiting = session.run, time.perf_counter_ns, run_queue_waits.WaitClock()
     times = []
-    for _ in range(WARM_UP):
+    for _ in range(messages.WARM_UP):
         prepared = next(rotation)
         waited, start = waiting.read_ns(), clock()
         run(prepared)
         took = clock() - start
         times.append(took - (waiting.read_ns() - waited))
     waiting.close()
-    return max(1, min(times[WARM_UP // 2 :]))
+    return max(1, min(times[messages.WARM_UP // 2 :]))
 
 
 def _blocks(
@@ -263,7 +238,7 @@ def _blocks(
     myself, calls = resource.RUSAGE_SELF, range(begin.calls)
     waiting = run_queue_waits.WaitClock()
     done: list[ArmBlock] = []
-    while link.line() == BLOCK:
+    while link.line() == messages.BLOCK:
         block = ArmBlock(wall_ns=[], cpu_ns=[], switches=[], waited_ns=[])
         for _ in range(begin.samples):
             switched, waited = usage(myself).ru_nivcsw, waiting.read_ns()
@@ -285,19 +260,15 @@ def _blocks(
 def _stretches(session: Session, rotation: Iterator[Any], link: _Link) -> None:
     """Runs on for as long as the parent says each time, until it says that it was the last."""
     run, clock = session.run, time.monotonic_ns
-    while (line := link.line()) and line != END:
-        seconds = decode_stretch(line).seconds
+    while (line := link.line()) and line != messages.END:
+        seconds = messages.decode_stretch(line).seconds
         link.phase("energy window", seconds)
         iterations, start = 0, clock()
         end, until = start, start + round(seconds * 1e9)
         while end < until:
             run(next(rotation))
             iterations, end = iterations + 1, clock()
-        link.say(WindowDone(start, end, iterations))
-
-
-def _broken(status: Any, code: str, message: str, fix: str = "") -> Broken:
-    return Broken(status, Reason(code=code, message=message, fix=fix))
+        link.say(messages.WindowDone(start, end, iterations))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,6 @@ def clocks(case: CellCase, pairs: Sequence[Pair]) -> list[Clock]:
 
 
 def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
-    """The change that each pair shows, for pairs that show one."""
     of_pairs = [change(pair.rounds(), clock.times) for pair in pairs]
     return [one for one in of_pairs if one is not None]
 
@@ -123,19 +122,20 @@ def rows(
     """The rows of a cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
     reason = failure or mismatch(case, pairs)
     if reason is not None:
-        judged = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
+        judged = [*_invalid(case, pairs, reason), *_failed_quality(case, pairs)]
         # That others hold the cores says nothing of head: a cell that is only shown can do without.
-        return (
-            [_shown_only(case, row) for row in judged] if reason.code == "cores_taken" else judged
-        )
-    sound = undisturbed(pairs)
-    judged = [
-        *_latency_rows(case, sound, rules, seconds),
-        *_memory_rows(case, sound, rules, seconds),
-        *_energy_rows(case, sound, rules, seconds),
-        *_amount_rows(case, pairs, seconds),
-    ]
-    return [row if row.verdict == "invalid" else _shown_only(case, row) for row in judged]
+        if reason.code == "cores_taken":
+            judged = [_shown_only(case, row) for row in judged]
+    else:
+        sound = undisturbed(pairs)
+        judged = [
+            *_latency_rows(case, sound, rules),
+            *_memory_rows(case, sound, rules),
+            *_energy_rows(case, sound, rules),
+            *_amount_rows(case, pairs),
+        ]
+        judged = [row if row.verdict == "invalid" else _shown_only(case, row) for row in judged]
+    return [msgspec.structs.replace(row, seconds=round(seconds, 2)) for row in judged]
 
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
@@ -174,9 +174,7 @@ def _latency(case: CellCase, values: Sequence[float], clock: Clock, rules: Rules
     return judge(values, clock.tolerance, rules)
 
 
-def _latency_rows(
-    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
-) -> Iterator[GateRow]:
+def _latency_rows(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Iterator[GateRow]:
     for clock in clocks(case, pairs):
         values = changes(pairs, clock)
         ruling = _latency(case, values, clock, rules)
@@ -186,16 +184,14 @@ def _latency_rows(
                 ruling, verdict="inconclusive", decided=True, reason=why
             )
         base, head = (_typical_ns(pairs, side, clock.times) for side in SIDES)
-        yield _row(case, clock.metric, ruling, seconds, base, head, "ns")
+        yield _row(case, clock.metric, ruling, base, head, "ns")
 
 
-def _memory_rows(
-    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
-) -> Iterator[GateRow]:
+def _memory_rows(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Iterator[GateRow]:
     ruling = _memory(case, pairs, rules)
     if ruling is not None:
         base, head = (_peaks(pairs, side) for side in SIDES)
-        yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+        yield _row(case, MEMORY, ruling, median(base), median(head), "bytes")
         return
     arms = ((side, pair.arm(side).memory) for pair in pairs for side in SIDES)
     untold = next(((side, of.peak_source) for side, of in arms if of.peak_bytes is None), None)
@@ -204,7 +200,6 @@ def _memory_rows(
             cell=case.cell,
             metric=MEMORY,
             verdict="inconclusive",
-            seconds=round(seconds, 2),
             judged=False,
             reason=verdict_words.peak_unknown(side=untold[0], why=untold[1]),
         )
@@ -221,9 +216,7 @@ def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult |
     return judge(_log_ratios(base, head), allowed, _unscreened(rules))
 
 
-def _energy_rows(
-    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
-) -> Iterator[GateRow]:
+def _energy_rows(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Iterator[GateRow]:
     """Joules of an inference, with an error rate of their own. Shown and not judged where the meter did
     not tell: that is no fault of either side."""
     asked = [pair for pair in pairs if pair.base.energy and pair.head.energy]
@@ -231,7 +224,7 @@ def _energy_rows(
         return
     ruling = _energy(case, pairs, rules)
     base, head = (median(told) if (told := _joules(pairs, s)) else None for s in SIDES)
-    row = _row(case, ENERGY, ruling, seconds, base, head, "J")
+    row = _row(case, ENERGY, ruling, base, head, "J")
     if ruling.pairs >= rules.least:
         meter = asked[0].base.energy
         assert meter is not None
@@ -273,22 +266,22 @@ def _log_ratios(base: Sequence[float], head: Sequence[float]) -> list[float]:
     return [math.log(after / before) for before, after in zip(base, head, strict=True)]
 
 
-def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
+def _amount_rows(case: CellCase, pairs: Sequence[Pair]) -> Iterator[GateRow]:
     allowed = case.tolerances
     if len(case.size_bytes) == 2:
         sizes = [case.size_bytes["base"]], [case.size_bytes["head"]]
         ruling = judge_amounts(*sizes, allowed.size)
-        yield _row(case, SIZE, ruling, seconds, sizes[0][0], sizes[1][0], "bytes")
-    yield from _quality_rows(case, pairs, seconds)
+        yield _row(case, SIZE, ruling, sizes[0][0], sizes[1][0], "bytes")
+    yield from _quality_rows(case, pairs)
 
 
-def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
+def _quality_rows(case: CellCase, pairs: Sequence[Pair]) -> Iterator[GateRow]:
     """The row of the first pair that measured quality on both sides."""
     for pair in pairs:
         before, after = pair.base.quality, pair.head.quality
         if before is not None and after is not None:
             ruling = _quality(case, before, after)
-            yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
+            yield _row(case, QUALITY, ruling, before.value, after.value, after.metric)
             return
 
 
@@ -315,23 +308,21 @@ def _quality(case: CellCase, before: Quality, after: Quality) -> RuleResult:
     return judge_drop(before, after, case.tolerances.quality)
 
 
-def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
+def _failed_quality(case: CellCase, pairs: Sequence[Pair]) -> list[GateRow]:
     """Returns the failed quality of a cell, even if its times are not comparable."""
     if case.canary:
         return []
-    return [row for row in _quality_rows(case, pairs, seconds) if row.verdict == "regress"]
+    return [row for row in _quality_rows(case, pairs) if row.verdict == "regress"]
 
 
-def _invalid(
-    case: CellCase, pairs: Sequence[Pair], seconds: float, reason: Reason
-) -> Iterator[GateRow]:
+def _invalid(case: CellCase, pairs: Sequence[Pair], reason: Reason) -> Iterator[GateRow]:
     text = reason.message + (f" ({reason.fix})" if reason.fix else "")
     ruling = RuleResult(verdict="invalid", decided=True, wanted=0, pairs=len(pairs), reason=text)
     if reason.code == "output_mismatch" and not case.canary:  # that speaks for times alone
-        yield _row(case, OUTPUTS, ruling, seconds, None, None, "")
+        yield _row(case, OUTPUTS, ruling)
         return
     for clock in clocks(case, pairs):
-        yield _row(case, clock.metric, ruling, seconds, None, None, "ns")
+        yield _row(case, clock.metric, ruling, unit="ns")
 
 
 def _shown_only(case: CellCase, row: GateRow) -> GateRow:
@@ -345,10 +336,9 @@ def _row(
     case: CellCase,
     metric: str,
     ruling: RuleResult,
-    seconds: float,
-    base: float | None,
-    head: float | None,
-    unit: str,
+    base: float | None = None,
+    head: float | None = None,
+    unit: str = "",
 ) -> GateRow:
     return GateRow(
         cell=case.cell,
@@ -359,7 +349,6 @@ def _row(
         high=ruling.high,
         mde=ruling.mde,
         pairs=ruling.pairs,
-        seconds=round(seconds, 2),
         base=base,
         head=head,
         unit=unit,
@@ -386,28 +375,14 @@ def _typical_ns(pairs: Sequence[Pair], side: Side, times: Times) -> float | None
 
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
     """Percentiles of single calls, pooled over pairs; only where the number of samples supports them."""
-    rows = []
-    pairs = undisturbed(pairs)
+    single = [pair for pair in undisturbed(pairs) if pair.begin.calls == 1]
+    found = []
     for side in SIDES:
         pooled = sorted(
-            ns
-            for pair in pairs
-            if pair.begin.calls == 1
-            for block in pair.arm(side).blocks
-            for ns in block.wall_ns
+            ns for pair in single for block in pair.arm(side).blocks for ns in block.wall_ns
         )
-        value = {
-            permille: stats.percentile(pooled, permille)
-            for permille in (500, 900, 990)
-            if len(pooled) >= stats.min_samples(permille)
-        }
-        rows.append(
-            Percentiles(
-                cell=case.cell,
-                side=side,
-                p50_ns=value.get(500),
-                p90_ns=value.get(900),
-                p99_ns=value.get(990),
-            )
+        p50_ns, p90_ns, p99_ns = stats.supported_percentiles(pooled)
+        found.append(
+            Percentiles(cell=case.cell, side=side, p50_ns=p50_ns, p90_ns=p90_ns, p99_ns=p99_ns)
         )
-    return rows
+    return found

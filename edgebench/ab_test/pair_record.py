@@ -60,8 +60,6 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
-    """All measurements of one arm."""
-
     blocks: list[ArmBlock]
     memory: Memory
     output_check: OutputCheck

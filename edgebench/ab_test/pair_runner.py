@@ -14,26 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
-from edgebench.ab_test.arm_messages import (
-    BLOCK,
-    CHECK,
-    END,
-    OPEN,
-    ArmJob,
-    Broken,
-    Checked,
-    EnergyWindow,
-    Loaded,
-    Message,
-    Ready,
-    WindowDone,
-    decode_message,
-    encode,
-)
+from edgebench.ab_test import arm_messages as messages
 from edgebench.ab_test.pair_record import SCHEMA, BlockShape, Measured, Pair, Side
 from edgebench.measure.cpu_pinning import borrow
 from edgebench.measure.worker_messages import Job, Phase
@@ -47,7 +32,7 @@ from edgebench.words.reason_words import reason
 if TYPE_CHECKING:
     from edgebench.energy.run_meter import Meter
 
-M = TypeVar("M", Ready, Loaded, WindowDone, Checked, Measured)
+M = TypeVar("M", messages.Ready, messages.Loaded, messages.WindowDone, messages.Checked, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -69,7 +54,6 @@ class Interpreter:
     path: str = ""  # for PYTHONPATH; empty: edgebench is installed there
 
     def command(self, module: str) -> list[str]:
-        """How to run a module of edgebench."""
         own = self == Interpreter()
         return module_command(module) if own else foreign_module_command(self.python, module)
 
@@ -93,7 +77,7 @@ class ArmSpec:
             self.interpreter.python, job.task, job.task_options, job.task_data, job.model_asset,
             job.fp32_path, job.fp32_inputs or job.model_path, job.batch, job.seed,
         )  # fmt: skip
-        key = hashlib.sha256(encode(facts)).hexdigest()[:16]
+        key = hashlib.sha256(messages.encode(facts)).hexdigest()[:16]
         job = msgspec.structs.replace(job, expected=str(folder / f"{name}.npz"))
         return ArmSpec(job, self.interpreter, str(folder / f"items-{key}.npz"))
 
@@ -146,7 +130,8 @@ def run_pair(
         _start(running, arms, plan)
         loaded = _load(running, available_bytes)
         device = any(arm.device for arm in loaded)
-        begin = _block_shape(loaded, long_blocks=device or not plan.cores)
+        least = MIN_ITERATIONS if device or not plan.cores else 1
+        begin = block_shape(max(arm.typical_ns for arm in loaded), least)
         slept_ns = asleep_ns()
         _blocks(running, begin, plan.rounds)
         windows = _energy_windows(running, meter)
@@ -186,7 +171,7 @@ def _start(running: dict[Side, _Arm], arms: Mapping[Side, ArmSpec], plan: PairPl
     with borrow(plan.cores) as lent:
         for side, place in zip(plan.order, (plan.cores, lent), strict=True):
             spec = arms[side]
-            job = ArmJob(
+            job = messages.ArmJob(
                 job=spec.job,
                 cores=list(plan.cores),
                 lent=list(place),
@@ -196,30 +181,33 @@ def _start(running: dict[Side, _Arm], arms: Mapping[Side, ArmSpec], plan: PairPl
             )
             running[side] = _Arm(side, job, spec.interpreter, patience, plan.inherited_fds)
         for arm in running.values():
-            arm.expect(Ready)
+            arm.expect(messages.Ready)
 
 
-def _load(running: dict[Side, _Arm], available_bytes: Callable[[], int | None]) -> list[Loaded]:
+def _load(
+    running: dict[Side, _Arm], available_bytes: Callable[[], int | None]
+) -> list[messages.Loaded]:
     """One model after the other, the second where there is room for it."""
     first, second = running
-    running[first].send(OPEN)
-    loaded = running[first].expect(Loaded)
+    running[first].send(messages.OPEN)
+    loaded = running[first].expect(messages.Loaded)
     _check_room(first, second, loaded, available_bytes())
-    running[second].send(OPEN)
-    return [loaded, running[second].expect(Loaded)]
+    running[second].send(messages.OPEN)
+    return [loaded, running[second].expect(messages.Loaded)]
 
 
 def _blocks(running: dict[Side, _Arm], begin: BlockShape, rounds: int) -> None:
-    """The measured blocks, in turns."""
     for arm in running.values():
-        arm.send(encode(begin) + b"\n")
+        arm.send(messages.encode(begin) + b"\n")
     for _ in range(rounds):
         for arm in running.values():
             arm.block()
     _end_phase(running)
 
 
-def _energy_windows(running: dict[Side, _Arm], meter: Meter | None) -> dict[Side, WindowDone]:
+def _energy_windows(
+    running: dict[Side, _Arm], meter: Meter | None
+) -> dict[Side, messages.WindowDone]:
     """A window of each arm alone, for the meter; none without one."""
     windows = {side: arm.run_for(meter.needed_s) for side, arm in running.items()} if meter else {}
     _end_phase(running)
@@ -228,7 +216,7 @@ def _energy_windows(running: dict[Side, _Arm], meter: Meter | None) -> dict[Side
 
 def _end_phase(running: dict[Side, _Arm]) -> None:
     for arm in running.values():
-        arm.send(END)
+        arm.send(messages.END)
 
 
 def _disturbed(running: dict[Side, _Arm], slept_ns: int) -> Reason | None:
@@ -242,8 +230,8 @@ def _looks(running: dict[Side, _Arm]) -> dict[Side, _Clock]:
     """Either arm looks at itself while the other sleeps; what its clock was meanwhile."""
     clocks = {}
     for side, arm in running.items():
-        arm.send(CHECK)
-        arm.expect(Checked)
+        arm.send(messages.CHECK)
+        arm.expect(messages.Checked)
         clocks[side] = arm.clock()
     _end_phase(running)
     return clocks
@@ -258,7 +246,7 @@ def _results(running: dict[Side, _Arm], clocks: dict[Side, _Clock]) -> dict[Side
     }
 
 
-def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Energy | None:
+def _energy(meter: Meter, ran: messages.WindowDone, batch: int, started_utc: str) -> Energy | None:
     """Energy of an inference in a stretch; without the readings, which nobody asks for later."""
     stretch = Replicate(
         index=0,
@@ -273,7 +261,7 @@ def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Ener
     return energy and msgspec.structs.replace(energy, trace=None)
 
 
-def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
+def _check_room(first: Side, second: Side, loaded: messages.Loaded, available: int | None) -> None:
     needed = HEADROOM * (loaded.resident_bytes or 0)
     if available is not None and needed > available:
         taken = loaded.resident_bytes or 0
@@ -283,12 +271,10 @@ def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None
         raise PairFailed(second, "failed", why)
 
 
-def _block_shape(loaded: Any, long_blocks: bool) -> BlockShape:
-    """Blocks of the same work in both arms, after the slower one."""
-    typical_ns = max(arm.typical_ns for arm in loaded)
+def block_shape(typical_ns: int, least: int = 1) -> BlockShape:
+    """Blocks of the same work on both sides, of which the slower one takes so long; of `least` samples."""
     calls = max(1, -(-SAMPLE_NS // typical_ns)) if typical_ns < SAMPLE_NS else 1
-    samples = max(1, round(BLOCK_NS / (typical_ns * calls)))
-    return BlockShape(samples=max(samples, MIN_ITERATIONS) if long_blocks else samples, calls=calls)
+    return BlockShape(samples=max(least, round(BLOCK_NS / (typical_ns * calls))), calls=calls)
 
 
 class _Clock(NamedTuple):
@@ -318,7 +304,7 @@ class _Arm:
     def __init__(
         self,
         side: Side,
-        job: ArmJob,
+        job: messages.ArmJob,
         interpreter: Interpreter,
         patience: Patience,
         inherited_fds: tuple[int, ...],
@@ -333,21 +319,21 @@ class _Arm:
             )
         except OSError as error:
             raise PairFailed(side, "failed", not_started(error)) from None
-        self.send(encode(job) + b"\n")
+        self.send(messages.encode(job) + b"\n")
 
     def send(self, line: bytes) -> None:
         self._child.send(line)
 
     def block(self) -> None:
         """Lets the arm run one block and waits for its end."""
-        self.send(BLOCK)
+        self.send(messages.BLOCK)
         if (message := self._next()) is not None:
             self._fail(message)
 
-    def run_for(self, seconds: float) -> WindowDone:
+    def run_for(self, seconds: float) -> messages.WindowDone:
         """Lets the arm run without a pause."""
-        self.send(encode(EnergyWindow(seconds)) + b"\n")
-        return self.expect(WindowDone)
+        self.send(messages.encode(messages.EnergyWindow(seconds)) + b"\n")
+        return self.expect(messages.WindowDone)
 
     def expect(self, kind: type[M]) -> M:
         """The arm's next message, which is of that kind; phases may come before it."""
@@ -369,30 +355,30 @@ class _Arm:
         self._child.end(wait=False)
         self._child.close()
 
-    def _next(self) -> Message | None:
+    def _next(self) -> messages.Message | None:
         """Its next message but for phases; None: the end of a block."""
-        messages: list[Message | None] = []
+        said: list[messages.Message | None] = []
 
         def hear(line: bytes) -> Phase | None:
-            message = None if line == BLOCK.rstrip() else self._message(line)
+            message = None if line == messages.BLOCK.rstrip() else self._message(line)
             if isinstance(message, Phase):
                 self._witness.look(self._child.pid)
                 self._witness.hear(message.name, message.at_ns, self._child.late)
                 return message
-            messages.append(message)
+            said.append(message)
             return None
 
         if not self._child.listen(hear, patience_s=self._waits_s):
             self._dead()
-        return messages[0]
+        return said[0]
 
     def _waits_s(self, limit_s: float) -> float:
         return self._patience.waits_s(limit_s)
 
-    def _message(self, line: bytes) -> Message:
+    def _message(self, line: bytes) -> messages.Message:
         """Returns what the arm said; PairFailed where it is no message."""
         try:
-            return decode_message(line)
+            return messages.decode_message(line)
         except (msgspec.MsgspecError, RecursionError):
             raise PairFailed(
                 self._side, "failed", garbled_reason(line, self._child.phase)
@@ -404,9 +390,9 @@ class _Arm:
             reason = msgspec.structs.replace(reason, fix="raise --budget if it is only slow")
         raise PairFailed(self._side, "failed", reason)
 
-    def _fail(self, message: Message | None) -> NoReturn:
+    def _fail(self, message: messages.Message | None) -> NoReturn:
         """It said what was not its turn to say, or that it gives up."""
-        if isinstance(message, Broken):
+        if isinstance(message, messages.Broken):
             raise PairFailed(self._side, message.status, message.reason)
-        line = BLOCK if message is None else encode(message)
+        line = messages.BLOCK if message is None else messages.encode(message)
         raise PairFailed(self._side, "failed", garbled_reason(line, self._child.phase))

@@ -58,29 +58,14 @@ class Estimate(NamedTuple):
         """Upper bound that the truth is below with confidence 1 - alpha."""
         return self.mean + t_quantile(1 - alpha, self.degrees) * self.error
 
-    def detectable(self, tau: float, alpha: float, power: float = 0.95) -> float:
-        """The smallest true change that so many pairs of this spread show with `power`."""
-        reach = t_quantile(1 - alpha, self.degrees) + t_quantile(power, self.degrees)
+    def detectable(self, tau: float, alpha: float) -> float:
+        """The smallest true change that so many pairs of this spread show with a power of 95 %."""
+        reach = t_quantile(1 - alpha, self.degrees) + t_quantile(0.95, self.degrees)
         return tau + reach * self.error
 
 
-def cpu_change(rounds: Sequence[Round]) -> float | None:
-    """D of CPU time over all iterations, or None where the rounds do not support it."""
-    return change(rounds, cpu_ns)
-
-
-def wall_change(rounds: Sequence[Round]) -> float | None:
-    """D of wall time without preemption, or None where too little is known."""
-    return change(rounds, undisturbed_ns)
-
-
-def whole_wall_change(rounds: Sequence[Round]) -> float | None:
-    """D of wall time over all iterations: where nothing tells of preemption, or a device works."""
-    return change(rounds, wall_ns)
-
-
 def change(rounds: Sequence[Round], times: Times) -> float | None:
-    """D of the times that blocks are said to have."""
+    """D of the times that blocks are said to have; None where the rounds do not support it."""
     return _trimmed([_log_ratio(times(base), times(head)) for base, head in rounds])
 
 
@@ -89,6 +74,7 @@ def cpu_ns(block: Block) -> Sequence[int]:
 
 
 def wall_ns(block: Block) -> Sequence[int]:
+    """Of all iterations: where nothing tells of preemption, or a device works."""
     return block.wall_ns
 
 

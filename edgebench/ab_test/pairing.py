@@ -23,8 +23,6 @@ INT8 = "int8-static"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison as the user asked for it."""
-
     workloads: list[Workload]
     suite: str | None = None
     base: VariantSpec
@@ -108,7 +106,6 @@ def points(request: Request, workload: Workload) -> list[Variant]:
 
 
 def _unique(points: Sequence[Variant]) -> list[Variant]:
-    """The points without repetition, in order."""
     keyed = {tuple(sorted((a, repr(v)) for a, v in point.items())): point for point in points}
     return list(keyed.values())
 
@@ -119,7 +116,6 @@ def cell_pair(request: Request, workloads: Mapping[Side, Workload], point: Varia
 
 
 def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> Cell:
-    """The one cell of a side at a point."""
     spec, base = request.side(side), request.base
     backend = spec.backend or opening(workload)[0]
     options = {option.name for option in registry.load(backend).capabilities.options}

@@ -100,7 +100,7 @@ def compare(
     notes += _notes(ab_cells)
     notes += [budget.note] if budget.note else []
     return build_report(
-        [ab_cell.evidence for ab_cell in ab_cells],
+        ab_cells,
         rules,
         reasons=reasons,
         notes=notes,
@@ -149,7 +149,6 @@ def _measured_again(ab_cells: Sequence[ABCell]) -> Iterator[str]:
 
 
 def _why(meter: Meter) -> str:
-    """Why a meter measures nothing."""
     energy = meter.of_record([])
     return f"{energy.reason}: {energy.detail}" if energy.detail else energy.reason
 

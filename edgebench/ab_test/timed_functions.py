@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from edgebench import stats
-from edgebench.ab_test.pair_runner import BLOCK_NS, ROUNDS, SAMPLE_NS
+from edgebench.ab_test.pair_runner import ROUNDS, block_shape
 from edgebench.ab_test.pair_statistics import (
     Block,
     Round,
-    cpu_change,
-    wall_change,
-    whole_wall_change,
+    Times,
+    change,
+    cpu_ns,
+    undisturbed_ns,
+    wall_ns,
 )
 from edgebench.ab_test.verdict import RuleResult, Rules, Tolerance, judge
 from edgebench.measure import cpu_pinning
@@ -33,7 +35,6 @@ WARM_UP = 8
 WINDOW_NS = 250_000_000
 
 Call = Callable[[], Any]
-Change = Callable[[Sequence[Round]], float | None]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,15 +57,8 @@ def time_calls(call: Call, window_ns: int = WINDOW_NS) -> Timing:
             start = clock()
             call()
             samples.append(clock() - start)
-    ordered = sorted(samples)
-    value = {
-        permille: stats.percentile(ordered, permille)
-        for permille in (500, 900, 990)
-        if len(ordered) >= stats.min_samples(permille)
-    }
-    return Timing(
-        calls=len(ordered), p50_ns=value.get(500), p90_ns=value.get(900), p99_ns=value.get(990)
-    )
+    p50_ns, p90_ns, p99_ns = stats.supported_percentiles(sorted(samples))
+    return Timing(calls=len(samples), p50_ns=p50_ns, p90_ns=p90_ns, p99_ns=p99_ns)
 
 
 def compare_calls(
@@ -74,7 +68,6 @@ def compare_calls(
     *,
     budget_s: float = 30.0,
     rounds: int = ROUNDS,
-    block_ns: int = BLOCK_NS,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, RuleResult]:
     """Results on "cpu" and "wall" of head against base, in strict alternation; where cores cannot be pinned
@@ -89,29 +82,29 @@ def compare_calls(
     deadline = clock() + budget_s
     stretches: list[list[Round]] = []
     with no_gc():
-        shape = _shape(base, head, block_ns)
+        shape = _shape(base, head)
         while True:
             stretches.append(_stretch(base, head, shape, rounds, len(stretches) % 2 == 1))
             rulings = {
                 name: judge(
-                    [c for stretch in stretches if (c := change(stretch)) is not None],
+                    [c for stretch in stretches if (c := change(stretch, times)) is not None],
                     strict,
                     rules,
                 )
-                for name, change in clocks.items()
+                for name, times in clocks.items()
             }
             decided = all(ruling.decided for ruling in rulings.values())
             if decided or len(stretches) >= rules.cap or clock() > deadline:
                 return rulings
 
 
-def _clocks() -> dict[str, Change]:
+def _clocks() -> dict[str, Times]:
     if not cpu_pinning.available():
-        return {"wall": whole_wall_change}
-    return {"cpu": cpu_change, "wall": wall_change}
+        return {"wall": wall_ns}
+    return {"cpu": cpu_ns, "wall": undisturbed_ns}
 
 
-def _shape(base: Call, head: Call, block_ns: int) -> tuple[int, int]:
+def _shape(base: Call, head: Call) -> tuple[int, int]:
     """Samples of a block and calls of a sample, the same for both."""
     typical = 1
     for call in (base, head):
@@ -121,8 +114,8 @@ def _shape(base: Call, head: Call, block_ns: int) -> tuple[int, int]:
             call()
             times.append(time.perf_counter_ns() - start)
         typical = max(typical, min(times[WARM_UP // 2 :]))
-    calls = max(1, -(-SAMPLE_NS // typical)) if typical < SAMPLE_NS else 1
-    return max(1, round(block_ns / (typical * calls))), calls
+    shape = block_shape(typical)
+    return shape.samples, shape.calls
 
 
 def _stretch(

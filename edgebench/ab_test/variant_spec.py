@@ -96,7 +96,6 @@ def parse_side(
 
 
 def backends_of(*sides: VariantSpec) -> list[str]:
-    """The backends that sides name."""
     return [side.backend for side in sides if side.backend]
 
 

@@ -236,7 +236,6 @@ def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -
 
 
 def _calm(changes: Sequence[float], look: int, tolerance: Tolerance) -> bool:
-    """Whether the mean at this look is within `tau`."""
     seen = estimate(changes[:look]) if look <= len(changes) else None
     return seen is not None and abs(seen.mean) <= math.log1p(tolerance.tau)
 

@@ -18,6 +18,7 @@ from edgebench.explain.numeric_report import NumericReport
 from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job
 from edgebench.processes.child_job import Say, run_job
+from edgebench.words.reason_words import reason
 
 #: Inputs that both models run on.
 ITEMS = 2
@@ -49,7 +50,7 @@ def main() -> None:
 
 def _failure(error: Exception) -> NumericAnswer:
     if isinstance(error, MemoryError):
-        return NumericAnswer(error="the worker ran out of memory")
+        return NumericAnswer(error=reason("out_of_memory").message)
     if isinstance(error, EdgebenchError):
         cannot = isinstance(error, UnsupportedError)
         return NumericAnswer(error=error.message, fix=error.fix, unsupported=cannot)

@@ -22,6 +22,7 @@ from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.processes.memory_limit import be_first_to_go, limit_memory
 from edgebench.processes.parent_tie import die_with_parent
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from edgebench.backend import Session
@@ -41,7 +42,7 @@ def main() -> None:
     try:
         _serve(link)
     except MemoryError:
-        link.say(messages.Refused("the worker ran out of memory"))
+        link.say(messages.Refused(reason("out_of_memory").message))
     except EdgebenchError as error:
         cannot = isinstance(error, UnsupportedError)
         link.say(messages.Refused(error.message, error.fix, cannot))

@@ -20,9 +20,10 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.measure.replicate.instruction_worker import uncounted
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
-from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
+from edgebench.processes.child import Failed, Limits, Setup, Spawn, ask, garbled_reason
 from edgebench.processes.python_command import module_command
 from edgebench.record import Instructions, Reason
+from edgebench.words import unknown_words
 
 PROGRAMS: Final = ("valgrind", "callgrind_control")
 SLOWER: Final = 20.0  # than outside of it, for what may be silent how long
@@ -65,9 +66,9 @@ def count_instructions(
 ) -> Instructions:
     """In a process of its own; why not, where it cannot be."""
     if job.generate is not None or job.stream is not None:
-        return uncounted("text and streams are not counted by callgrind")
+        return uncounted(unknown_words.NOT_FOR_CALLGRIND)
     if time_s <= 0:
-        return uncounted("the budget left no time to count: raise --budget")
+        return uncounted(unknown_words.NO_TIME_TO_COUNT)
     alone = msgspec.structs.replace(
         job, companions=[], memory_budget_bytes=None, memory_limit_bytes=None
     )
@@ -86,25 +87,24 @@ def count_instructions(
 
 
 def _answer(command: list[str], job: Job, limits: Limits, setup: Setup) -> Instructions | Reason:
-    told: list[Instructions] = []
+    answer = ask(command, limits, encode_job(job) + b"\n", setup, _step)
+    if isinstance(answer, Failed):
+        return answer.reason
+    message = _message(answer)
+    if not isinstance(message, Done) or not message.replicate.instructions:
+        return garbled_reason(answer, "count of instructions")
+    return message.replicate.instructions[-1]
 
-    def hear(line: bytes) -> Phase | Reason | None:
-        try:
-            message = decode_message(line)
-        except (msgspec.MsgspecError, RecursionError):
-            return garbled_reason(line, child.phase)
-        if isinstance(message, Phase):
-            longer = SLOWER * message.limit_s
-            return msgspec.structs.replace(message, limit_s=longer)
-        told.extend(message.replicate.instructions)
+
+def _step(line: bytes) -> Phase | None:
+    message = _message(line)
+    if not isinstance(message, Phase):
         return None
+    return msgspec.structs.replace(message, limit_s=SLOWER * message.limit_s)
 
-    try:
-        with contextlib.ExitStack() as stack:
-            child = stack.enter_context(Child(command, limits, setup))
-            child.send(encode_job(job) + b"\n")
-            if child.listen(hear) and told:
-                return told[-1]
-            return child.why_no_answer()
-    except OSError as error:
-        return not_started(error)
+
+def _message(line: bytes) -> Phase | Done | None:
+    """Returns what the worker said; None: it is no message."""
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        return decode_message(line)
+    return None

@@ -57,8 +57,6 @@ class Beside(NamedTuple):
 def companions(
     asked: Sequence[Companion],
     spawn: Spawn = subprocess.Popen,
-    ready_s: float = READY_S,
-    kill: Callable[[int, int], None] = os.kill,
     available: Available = available_bytes,
     own_bytes: int | None = None,
 ) -> Iterator[Beside]:
@@ -71,9 +69,9 @@ def companions(
         beside, notes = Beside(None, []), []
         for each in asked:
             _check_room(each, available())
-            child = stack.enter_context(_started(each, spawn, ready_s))
+            child = stack.enter_context(_started(each, spawn))
             said = _ready(each, child)
-            kill(child.pid, signal.SIGSTOP)
+            os.kill(child.pid, signal.SIGSTOP)
             beside.children.append((each.name, child))
             notes += [f"{each.name}: {said.note}"] if said.note else []
         if not asked:
@@ -122,11 +120,11 @@ def _size(path: Path) -> int | None:
 
 
 @contextmanager
-def _started(asked: Companion, spawn: Spawn, ready_s: float) -> Iterator[Child]:
+def _started(asked: Companion, spawn: Spawn) -> Iterator[Child]:
     """A companion's process, which is killed at the end, stopped or not."""
     command = module_command("edgebench.measure.replicate.companion")
     try:
-        child = Child(command, Limits(ready_s), Setup(spawn=spawn))
+        child = Child(command, Limits(READY_S), Setup(spawn=spawn))
     except OSError as error:
         raise _does_not_run(asked.name, not_started(error).message) from None
     with child:

@@ -1,23 +1,20 @@
 """Converts a model for a backend, in a process of its own: `python -m edgebench.measure.convert_model PARENT_PID
 MEMORY_LIMIT`.
 
-Reads a ConvertJob on stdin, writes a Converted or a ConvertFailure on stdout, as JSON.
+Reads a ConvertJob on stdin, writes a Converted or a PrepareFailure on stdout, as JSON.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
-from edgebench.preparation.preparation_messages import why_failed
-from edgebench.processes.child_job import run_job
+from edgebench.preparation.preparation_messages import PrepareFailure, why_failed
+from edgebench.processes.child_job import leave, run_job
 
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
@@ -44,22 +41,12 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True, tag="converted"):
     seconds: float | None
 
 
-class ConvertFailure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
-    kind: Literal["unsupported", "failed"]
-    error: str
-    fix: str = ""
-
-
-Answer = Converted | ConvertFailure
+Answer = Converted | PrepareFailure
 decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 def main() -> None:
-    run_job(
-        ConvertJob,
-        lambda job, _: _convert(job),
-        lambda error: ConvertFailure(**why_failed(error)._asdict()),
-    )
+    run_job(ConvertJob, lambda job, _: _convert(job), why_failed)
 
 
 def _convert(job: ConvertJob) -> Converted:
@@ -117,6 +104,4 @@ def _size(path: Path) -> int:
 
 if __name__ == "__main__":
     main()
-    # The answer is out; what was made is on disk. Nobody waits for libraries to be torn down.
-    sys.stderr.flush()
-    os._exit(0)
+    leave()

@@ -9,6 +9,7 @@ from typing import Final
 
 from edgebench.assets.download_progress import LINE_EVERY_S
 from edgebench.probes.temperature import Thermometer
+from edgebench.words import note_words
 
 #: Longer than this no single wait lasts: the room may be hotter than the limit.
 MAX_WAIT_S: Final = 600.0
@@ -37,11 +38,11 @@ class CoolDown:
             waited_s = self.clock() - begin_s
             if waited_s > MAX_WAIT_S:
                 self.say(
-                    f"the chip has {heat_c:.0f} C after {waited_s:.0f} s, not {self.limit_c:g} C: measuring anyway"
+                    note_words.stays_hot(heat_c=heat_c, waited_s=waited_s, limit_c=self.limit_c)
                 )
                 break
             if waited_s - told_s >= LINE_EVERY_S:
-                self.say(f"cooling down: {heat_c:.0f} C, waiting for {self.limit_c:g} C")
+                self.say(note_words.cools(heat_c=heat_c, limit_c=self.limit_c))
                 told_s = waited_s
             self.nap(LOOK_EVERY_S)
         self.spent_s += self.clock() - begin_s
@@ -49,6 +50,6 @@ class CoolDown:
     def _sensors(self) -> Callable[[], float | None]:
         thermometer = Thermometer.find()
         if thermometer.read() is None:
-            self.say(f"--cool-to waits for nothing: {thermometer.why_none or 'no sensor answers'}")
+            self.say(note_words.no_heat(why=thermometer.why_none or "no sensor answers"))
             self._without = True
         return thermometer.read

@@ -37,10 +37,7 @@ def available() -> list[int]:
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(available()) or os.cpu_count() or 1
 
 
 def lock_folder() -> Path:

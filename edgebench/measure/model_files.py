@@ -54,8 +54,6 @@ class Ready:
 
 @dataclass(frozen=True)
 class NotReady:
-    """Why a cell has no model."""
-
     status: Status
     reason: Reason
 
@@ -98,15 +96,7 @@ class Preparer:
         prepared = self._prepared(job, ask)
         if isinstance(prepared, NotReady):
             return prepared
-        model = ModelFile(
-            Path(prepared.path),
-            prepared.format,
-            prepared.sha256,
-            prepared.precision,
-            prepared.batch,
-            inputs=tuple(info.name for info in prepared.inputs),
-            outputs=tuple(info.name for info in prepared.outputs),
-        )
+        model = _model_file(prepared)
         size_bytes, build_s = prepared.size_bytes, prepared.build_s
         if registry.load(backend).converts(model, options):
             # Below the source's folder, so that pruning finds what was derived from it.
@@ -144,15 +134,12 @@ class Preparer:
         if isinstance(prepared, NotReady):
             return prepared
         made = native.model
-        model = ModelFile(
-            path,
-            native.format,
-            made.sha256,
-            prepared.precision,
-            prepared.batch,
-            {**made.inputs, **made.outputs},
-            inputs=tuple(info.name for info in prepared.inputs),
-            outputs=tuple(info.name for info in prepared.outputs),
+        model = replace(
+            _model_file(prepared),
+            path=path,
+            format=native.format,
+            sha256=made.sha256,
+            names={**made.inputs, **made.outputs},
         )
         facts = ModelFacts(
             name=name,
@@ -163,6 +150,18 @@ class Preparer:
             precision=prepared.precision,
         )
         return Ready(prepared, model, facts)
+
+
+def _model_file(prepared: PreparedModel) -> ModelFile:
+    return ModelFile(
+        Path(prepared.path),
+        prepared.format,
+        prepared.sha256,
+        prepared.precision,
+        prepared.batch,
+        inputs=tuple(info.name for info in prepared.inputs),
+        outputs=tuple(info.name for info in prepared.outputs),
+    )
 
 
 def _convert(
@@ -188,14 +187,12 @@ def _convert(
     if isinstance(answer, Reason):
         return NotReady("failed", answer)
     try:
-        converted: convert_model.Answer = convert_model.decode_answer(answer)
+        converted = convert_model.decode_answer(answer)
     except (msgspec.MsgspecError, RecursionError):
         return NotReady("failed", reason("conversion"))
-    if isinstance(converted, convert_model.ConvertFailure):
-        return NotReady(
-            converted.kind,
-            Reason(code="conversion", message=converted.error, fix=converted.fix),
-        )
+    if isinstance(converted, PrepareFailure):
+        why = Reason(code="conversion", message=converted.error, fix=converted.fix)
+        return NotReady(converted.kind, why)
     return converted
 
 

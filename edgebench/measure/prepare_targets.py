@@ -15,23 +15,13 @@ from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
 from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
 from edgebench.measure.worker_messages import DraftFile, GenerateJob, Job, StreamJob
 from edgebench.models.file_kind import format_of
+from edgebench.planning import request_axes as axes
 from edgebench.planning.cells import Cell, model_format
-from edgebench.planning.request_axes import (
-    CONTENT,
-    DEFAULT_DRAFT_TOKENS,
-    DRAFT,
-    DRAFT_CONFIDENCE,
-    DRAFT_TOKENS,
-    LOOKUP,
-    NO_DRAFT,
-    OF_ITSELF,
-    REUSE,
-    TURNS,
-)
 from edgebench.planning.settings import GENERATE, STREAM
 from edgebench.planning.shape_sequence import parse_shape_sequence
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import WORKERS, CellFacts, Reason, runs_of_query
+from edgebench.words.reason_words import reason
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -45,7 +35,6 @@ JUDGED_TOKENS = 900
 
 
 def facts_of(cell: Cell) -> CellFacts:
-    """The facts of a cell for its record."""
     return CellFacts(
         id=cell.id,
         workload=cell.workload.name,
@@ -103,8 +92,8 @@ def _target(
         return Target(facts, status="unsupported", reasons=[cell.unsupported])
     for asset in _assets_of(cell):
         if error := fetched.errors.get(asset.sha256):
-            reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
-            return Target(facts, status="failed", reasons=[reason])
+            lacking = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
+            return Target(facts, status="failed", reasons=[lacking])
     request = prepare_job(cell, settings, cache, fetched.paths)
 
     def prepare(ask: Ask) -> Prepared | NotReady:
@@ -148,23 +137,23 @@ def _draft(
     cell: Cell, request: PrepareJob, preparer: Preparer, ask: Ask
 ) -> DraftFile | NotReady | None:
     """The decoder that drafts: a file, or the row's own at another precision. None: none does."""
-    asked = str(cell.variant.get(DRAFT, NO_DRAFT))
-    if cell.scenario != GENERATE or asked == NO_DRAFT:
+    asked = str(cell.variant.get(axes.DRAFT, axes.NO_DRAFT))
+    if cell.scenario != GENERATE or asked == axes.NO_DRAFT:
         return None
-    own = asked.startswith(OF_ITSELF)
+    own = asked.startswith(axes.OF_ITSELF)
     source = request.source if own else str(Path(asked).absolute())
     job = msgspec.structs.replace(
         request,
         source=source,
         source_sha256=request.source_sha256 if own else assets.file_sha256(Path(source)),
         format=request.format if own else format_of(source) or request.format,
-        precision=asked.removeprefix(OF_ITSELF) if own else "as-is",
+        precision=asked.removeprefix(axes.OF_ITSELF) if own else "as-is",
         without_reference=True,
     )
     ready = preparer.ready(job, "draft", source, cell.backend_spec, dict(cell.options), ask)
     if isinstance(ready, NotReady):
-        reason = msgspec.structs.replace(ready.reason, message=f"the draft: {ready.reason.message}")
-        return NotReady(ready.status, reason)
+        why = msgspec.structs.replace(ready.reason, message=f"the draft: {ready.reason.message}")
+        return NotReady(ready.status, why)
     return DraftFile(
         path=str(ready.model.path),
         format=ready.model.format,
@@ -176,13 +165,11 @@ def _draft(
 
 def _one_shape(cell: Cell, ready: Ready) -> Reason | None:
     """Why a session of the cell can be given one shape alone; None: it takes several."""
-    code, made = "unsupported_shapes", cell.precision not in ("fp32", "as-is")
+    made = cell.precision not in ("fp32", "as-is")
     if made or cell.native is not None or cell.batch != 1:
-        message = "several shapes are measured of the model with open axes: at batch 1, in fp32 or as it came"
-        return Reason(code=code, message=message, fix="leave --shape-sequence or this variant out")
+        return reason("unsupported_shapes.made")
     if not ready.prepared.open_path:
-        message = f"every input of {cell.workload.name} has a fixed shape"
-        return Reason(code=code, message=message, fix="leave --shape-sequence out")
+        return reason("unsupported_shapes.fixed", workload=cell.workload.name)
     return None
 
 
@@ -265,11 +252,7 @@ def _job(
         quality=cell.workload.quality,
         full_quality=True,
         reference=ready.prepared.reference,
-        reference_constant=ready.prepared.reference_constant,
-        reference_note=ready.prepared.reference_note,
-        parity=ready.prepared.parity,
         parity_limit=settings.parity,
-        fp32_rounding=ready.prepared.fp32_rounding,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
@@ -314,11 +297,11 @@ def _generate_job(cell: Cell, draft: DraftFile | None) -> GenerateJob | None:
     return GenerateJob(
         prompt_tokens=int(variant["prompt_tokens"]),
         new_tokens=int(variant["new_tokens"]),
-        content=str(variant.get(CONTENT, "")),
-        lookup=int(variant.get(LOOKUP, 0)),
-        draft_tokens=int(variant.get(DRAFT_TOKENS, DEFAULT_DRAFT_TOKENS)),
+        content=str(variant.get(axes.CONTENT, "")),
+        lookup=int(variant.get(axes.LOOKUP, 0)),
+        draft_tokens=int(variant.get(axes.DRAFT_TOKENS, axes.DEFAULT_DRAFT_TOKENS)),
         draft=draft,
-        draft_confidence=float(variant.get(DRAFT_CONFIDENCE, 0.0)),
-        turns=int(variant.get(TURNS, 0)),
-        reuse=bool(variant.get(REUSE, False)),
+        draft_confidence=float(variant.get(axes.DRAFT_CONFIDENCE, 0.0)),
+        turns=int(variant.get(axes.TURNS, 0)),
+        reuse=bool(variant.get(axes.REUSE, False)),
     )

@@ -94,8 +94,6 @@ NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no m
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How thoroughly to measure."""
-
     target: float = 0.02  # half-width of the interval, as a share
     percentile: float = 0.5
     replicates: int = 3  # at least
@@ -125,8 +123,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Holds what a worker needs to measure a cell."""
-
     job: Job
     model: ModelFacts
 
@@ -222,11 +218,10 @@ class Target:
         """Whether another quality pass could tell more: the budget cut the last one, and it was not for want
         of the reference."""
         assert self.job is not None
-        return not self.judged and (bool(self.job.reference) or self.job.generate is None)
+        return not self.judged and (bool(self.job.reference.path) or self.job.generate is None)
 
     @property
     def timed(self) -> bool:
-        """Whether anything was measured of it."""
         return any(replicate.samples_ns for replicate in self.replicates)
 
     @property
@@ -261,8 +256,6 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Outlook:
-    """Holds what a run is about to do."""
-
     cells: int
     processes: int  # at least
     expected_s: float
@@ -310,8 +303,6 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Means:
-    """Holds what a run is measured with."""
-
     launch: Callable[..., Done] = run_worker
     meter: Meter = NO_METER
     power_modes: PowerModes | None = None
@@ -717,7 +708,6 @@ class Runner:
         self._finish(target)
 
     def _companions(self, target: Target) -> list[Companion]:
-        """Who loads the machine beside a target."""
         loads = [text for text in target.companions if is_load(text)]
         made = [
             Companion(
@@ -940,14 +930,7 @@ class Runner:
     def _assemble(self, target: Target) -> Record:
         search = target.rate_search(self._settings.replicates)
         energy = self._means.meter.of_record(at_the_rate(target.replicates, search))
-        record = assemble(
-            target,
-            self._settings,
-            self._about.run,
-            self._about.device,
-            self._about.state_before,
-            energy,
-        )
+        record = _assemble(target, self._settings, self._about, energy)
         return within_ceilings(record, self._about.calibration)
 
 
@@ -1023,17 +1006,10 @@ def _invalid(checks: Sequence[StateCheck]) -> list[Reason]:
     ]
 
 
-def assemble(
-    target: Target,
-    settings: Settings,
-    run: RunFacts,
-    device: DeviceFacts,
-    state_before: list[StateCheck],
-    energy: Energy,
-) -> Record:
-    """The record of a target from what its replicates found."""
+def _assemble(target: Target, settings: Settings, about: Surroundings, energy: Energy) -> Record:
     replicates = target.replicates
-    state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
+    state_before = about.state_before
+    state_after = postflight(about.device, state_before, "power_mode" in target.cell.variant)
     if target.sustained:
         state_after = allowing_heat(state_after)
     judged = target.judging
@@ -1047,8 +1023,8 @@ def assemble(
         cell=target.cell,
         status=status,
         reasons=reasons,
-        run=run,
-        device=device,
+        run=about.run,
+        device=about.device,
         state_before=state_before,
         state_after=state_after,
         model=target.model or next((e.model for e in target.entries if e.model), None),

@@ -11,6 +11,7 @@ from edgebench.probes.checks.load import PRESSURE_LIMIT_PERCENT
 from edgebench.probes.machine import Machine
 from edgebench.probes.proc_files import LIVE
 from edgebench.probes.snapshot_changes import STEAL_LIMIT
+from edgebench.words import note_words
 
 #: A look lasts so long: programs that wake once a second are seen.
 LOOK_S = 2.0
@@ -37,13 +38,13 @@ def look() -> str:
     busy = 1 - (idle + steal) / total if total > 0 else 0.0
     causes = []
     if busy > BUSY_LIMIT:
-        causes.append(f"others use {busy:.0%} of the CPUs")
+        causes.append(note_words.others_busy(share=busy))
     if total > 0 and steal / total > STEAL_LIMIT:
-        causes.append(f"{steal / total:.1%} of the CPU time was stolen")
+        causes.append(note_words.stolen(share=steal / total))
     if waited is not None and waited_since is not None:
         percent = (waited_since - waited) / (LOOK_S * 1e6) * 100
         if percent > PRESSURE_LIMIT_PERCENT:
-            causes.append(f"tasks waited for a CPU {percent:.0f} % of the time")
+            causes.append(note_words.tasks_waited(percent=percent))
     return ", ".join(causes)
 
 
@@ -74,13 +75,11 @@ class Quiet:
             self.spent_s = before_s + self.clock() - begin_s
             if not busy:
                 if told:
-                    self.say(f"the machine is quiet after {self.spent_s - before_s:.0f} s")
+                    self.say(note_words.quiet_after(waited_s=self.spent_s - before_s))
                 return
             if not told or self.clock() - told_s >= LINE_EVERY_S:
-                self.say(f"waiting for a quiet machine: {busy}")
+                self.say(note_words.waits_for_quiet(busy=busy))
                 told_s = self.clock()
             told = busy
         if told:
-            self.say(
-                f"the machine was not quiet within {self.limit_s:g} s ({told}): measuring anyway"
-            )
+            self.say(note_words.never_quiet(limit_s=self.limit_s, busy=told))

@@ -6,7 +6,7 @@ import msgspec
 
 from edgebench.backend import Scalar, TensorInfo
 from edgebench.definitions.workload import Quality
-from edgebench.preparation.preparation_messages import Parity
+from edgebench.preparation.preparation_messages import Reference
 from edgebench.record import Replicate
 from edgebench.task import InputRange
 
@@ -99,12 +99,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     quality: Quality
     full_quality: bool  # every labelled item, or the cheap output check alone
     thorough: bool = True  # False: what the cell's first replicate established is not repeated
-    reference: str  # npz of the fp32 outputs on the first items; "": there is none
-    reference_constant: bool
-    reference_note: str = ""  # who made it where that is not ONNX Runtime, or why there is none
-    parity: Parity = Parity()
+    reference: Reference = Reference()
     parity_limit: float | None = None  # the user's own; None: by what the file computes in
-    fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
     memory_budget_bytes: int | None = None  # of the axis memory_budget; None: there is none

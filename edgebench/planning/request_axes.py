@@ -88,7 +88,6 @@ def check_together(variant: Mapping[str, Scalar]) -> None:
 
 
 def speculates(variant: Mapping[str, Scalar]) -> bool:
-    """Whether something drafts tokens."""
     return bool(variant.get(LOOKUP)) or variant.get(DRAFT, NO_DRAFT) != NO_DRAFT
 
 

@@ -25,8 +25,9 @@ MODEL_AXES = ("precision", "batch")  # fixed in the model file
 POWER_MODE = "power_mode"  # a setting of the machine
 MEMORY_BUDGET = "memory_budget"  # of the measuring process, such as 256MiB; every other axis is a backend option
 MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
+_OF_INFERENCES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, WORKERS)
 #: Every axis that is no option of a backend.
-OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, WORKERS, *OF_REQUESTS)
+OWN_AXES = (*_OF_INFERENCES, *OF_REQUESTS)
 MAX_WORKERS = 256
 STREAM = "stream"
 GENERATE = "generate"  # the task of decoders, and the scenario
@@ -36,8 +37,6 @@ _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Holds what the plan needs to know of a backend."""
-
     spec: str
     backend: Backend
     unavailable: Unavailable | None
@@ -175,11 +174,7 @@ def _check_option(
     names = ", ".join(runtime.backend.name for runtime in runtimes)
     if not options:
         known = {
-            *MODEL_AXES,
-            POWER_MODE,
-            MEMORY_BUDGET,
-            SAMPLES_PER_QUERY,
-            WORKERS,
+            *_OF_INFERENCES,
             *(OF_REQUESTS if generating else ()),
             *(name for runtime in runtimes for name in runtime.options),
         }

@@ -24,8 +24,6 @@ _PARTIAL = ".partial-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """Holds what a builder reports about its files."""
-
     facts: dict[str, Any]
     #: Files elsewhere that the entry stands for: absolute path -> sha256.
     refers_to: dict[str, str] = {}

@@ -45,14 +45,27 @@ def unoptimised(model: Path | bytes, names: Sequence[str], folder: Path | None =
     memory lie beside it."""
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
+    options = _one_thread()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     if folder is not None:
         entry = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(entry, str(folder))
     source = model if isinstance(model, bytes) else str(model)
+    return _on_runtime(source, names, options)
+
+
+def _one_thread() -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
+def _on_runtime(source: str | bytes, names: Sequence[str], options: Any) -> Run:
+    import onnxruntime as ort
+
     session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
@@ -225,3 +238,34 @@ def _moved(
         return {}
     # What rounding makes infinite or not a number is as far off as an answer can be.
     return {name: min(far, 1.0) for name, far in apart.items()}
+
+
+def fp32_rounding(
+    path: str,
+    items: Sequence[Arrays],
+    reference: Sequence[Arrays],
+    say: Callable[[str], object] = lambda step: None,
+) -> float | None:
+    """The distance between the reference and the same model with its operators fused and reordered: both
+    in fp32, so that what they differ by is rounding. None where ONNX Runtime cannot run it that way."""
+    try:
+        run = telling(_on_runtime(path, list(reference[0]), _one_thread()), lambda: say("rounding"))
+        answers = [run(feeds) for feeds in items]
+    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        return None
+    pairs = [
+        (np.asarray(mine[name]), np.asarray(known[name]))
+        for mine, known in zip(answers, reference, strict=True)
+        for name in known
+    ]
+    return max((_distance(mine, known) for mine, known in pairs), default=0.0)
+
+
+def _distance(mine: NDArray[Any], known: NDArray[Any]) -> float:
+    """||a - b|| / ||b|| of finite numbers; 0 of anything else, which rounding does not move by little."""
+    if known.dtype.kind != "f" or mine.shape != known.shape:
+        return 0.0
+    finite = np.isfinite(mine) & np.isfinite(known)
+    norm = float(np.linalg.norm(known[finite].astype(np.float64)))
+    gap = mine[finite].astype(np.float64) - known[finite].astype(np.float64)
+    return float(np.linalg.norm(gap)) / norm if norm > 0 else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,11 +12,10 @@ from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.record import Work
 from edgebench.task import InputRange
+from edgebench.words.reason_words import reason
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
-#: The note of a model that has none for this reason.
-NO_TIME_FOR_REFERENCE = "the budget left no time for the fp32 reference"
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +30,26 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     random: str = ""  # why the model gives other outputs for the same input; "": it does not
 
     @property
-    def reference(self) -> str:
-        """Its name."""
+    def named(self) -> str:
+        """Returns what the reference is called."""
         if self.evaluated:
             return f"the {self.arithmetic or 'fp32'} file itself in ONNX's own evaluator"
         if self.arithmetic:
             return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
         return "the fp32 reference"
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Outputs of the fp32 model at batch 1 on the task's first REFERENCE_ITEMS items, one thread, graph optimisations
+    off, and what they can tell."""
+
+    path: str = ""  # .npz whose arrays are named "<item>/<output name>"; "": there is none, and the note says why
+    constant: bool = False  # no two items gave different outputs: parity would prove nothing
+    note: str = ""  # who answered where that is not ONNX Runtime, or why there is none
+    parity: Parity = Parity()
+    rounding: float | None = (
+        None  # what rounding in fp32 alone moves them by, relative; None: unknown
+    )
 
 
 #: Files of a moment: in a temporary folder of ours, or in an entry of the cache that is not finished.
@@ -76,9 +88,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     without_reference: bool = False  # there is no time for it: parity stays unknown
 
 
-class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """The file to run and the reference to compare it with."""
-
+class PreparedModel(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
     path: str
     format: str = "onnx"
     sha256: str
@@ -93,52 +103,30 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[TensorInfo]  # of that file; none: it is in a runtime's own format
     outputs: list[TensorInfo] = []
     input_ranges: dict[str, InputRange] = {}  # what of whole numbers its graph allows
-    #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
-    #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": there is none, and the note says why
+    reference: Reference = Reference()
     open_path: str = (
         ""  # the unquantised file with axes left open; "": it has none, or was not asked for
     )
     items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
-    parity: Parity = Parity()
-    reference_constant: bool  # no two items gave different outputs: parity would prove nothing
-    #: Who made the reference where that is not ONNX Runtime, or why there is none.
-    reference_note: str = ""
-    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
-    fp32_rounding: float | None = None
 
 
-class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why there is no model: `unsupported` if it cannot be made in this way, else `failed`."""
+class PrepareFailure(msgspec.Struct, frozen=True, tag="failure"):
+    """Why there is no model: `unsupported` if it cannot be made or converted in this way, else `failed`."""
 
-    error: str
-    fix: str = ""
-    kind: Literal["unsupported", "failed"] = "failed"
-
-
-class _Failed(NamedTuple):
     kind: Literal["unsupported", "failed"]
     error: str
     fix: str = ""
 
 
-def why_failed(error: Exception) -> _Failed:
+def why_failed(error: Exception) -> PrepareFailure:
     """What an error says of a model that is made: that it cannot be, or that it was not this time."""
     if isinstance(error, EdgebenchError):
         cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
-        return _Failed("unsupported" if cannot else "failed", error.message, error.fix)
+        return PrepareFailure("unsupported" if cannot else "failed", error.message, error.fix)
     if isinstance(error, MemoryError):
-        return _Failed("failed", "it ran out of memory")
-    return _Failed("failed", f"{type(error).__name__}: {error}")
+        return PrepareFailure("failed", reason("out_of_memory.preparation").message)
+    return PrepareFailure("failed", f"{type(error).__name__}: {error}")
 
 
-def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
-    """The answer of a prepare process.
-
-    Raises msgspec.DecodeError (or its subclass ValidationError) where the process wrote none.
-    """
-    answer = msgspec.json.decode(line)
-    if isinstance(answer, dict) and "error" in answer:
-        return msgspec.convert(answer, PrepareFailure)
-    return msgspec.convert(answer, PreparedModel)
+decode_answer = msgspec.json.Decoder(PreparedModel | PrepareFailure).decode

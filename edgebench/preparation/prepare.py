@@ -15,7 +15,6 @@ import importlib
 import importlib.metadata
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,19 +36,19 @@ from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kep
 from edgebench.models.quantization_recipes import STATIC_NAME, recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
-    NO_TIME_FOR_REFERENCE,
     REFERENCE_ITEMS,
-    Parity,
     PreparedModel,
     PrepareFailure,
     PrepareJob,
+    Reference,
     why_failed,
 )
-from edgebench.processes.child_job import run_job
+from edgebench.processes.child_job import leave, run_job
 from edgebench.record import Work
 from edgebench.task import RANGE_FIX, InputRange
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.user_code import place_of
+from edgebench.words import quality_words
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -142,19 +141,14 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         inputs=list(single.inputs),
         outputs=list(single.outputs),
         input_ranges=single.input_ranges,
-        reference=reference.path,
-        reference_constant=reference.constant,
-        reference_note=reference.note,
-        parity=reference.parity,
         open_path=_with_open_axes(job, store, built) if job.keeps_open else "",
         items=_items(job, store, single),
-        fp32_rounding=_rounding(job, store, single, reference),
+        reference=_with_rounding(job, store, single, reference),
         work=_work(store, final),
     )
 
 
 def _recipe(job: PrepareJob) -> str:
-    """The recipe of what is quantised statically."""
     if is_mixed(job.precision):
         return kept_map(job.precision, Path(job.cache)).recipe
     return STATIC_NAME if job.precision == "int8-static" else ""
@@ -169,7 +163,7 @@ def _work(store: Cache, final: _Model) -> Work:
         counted = work_of(onnx_file.load_model(final.path, weights=False))
         return Made(facts={"work": msgspec.to_builtins(counted)})
 
-    _, facts = store.get({"step": "work", "model": final.sha256, **_made_by()}, make)
+    _, facts = _entry(store, "work", make, model=final.sha256)
     return msgspec.convert(facts["work"], Work)
 
 
@@ -198,10 +192,7 @@ def _native(job: PrepareJob) -> PreparedModel:
         fp32_path=job.source,
         inputs=[],
         input_ranges=tflite_ranges.input_ranges(source) if job.format == "tflite" else {},
-        reference="",
-        reference_constant=False,
-        reference_note="a file in a runtime's own format has no fp32 reference: give the ONNX model "
-        "it was made from (--reference), or a task with labels",
+        reference=Reference(note=quality_words.NO_FP32_MODEL),
     )
 
 
@@ -242,9 +233,11 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     files, hashes = [source, *weights], [job.source_sha256, *map(file_sha256, weights)]
     sha256 = _joint_sha256(files, hashes)
     tokens = [file_sha256(path) for path in files_beside(source)]
-    made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
-    key = {"step": "decoder reference", **made_from, **_made_by()}
-    reference = "" if job.without_reference else str(store.get(key, make)[0] / _REFERENCE)
+    reference = ""
+    if not job.without_reference:
+        made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
+        folder, _ = _entry(store, "decoder reference", make, **made_from)
+        reference = str(folder / _REFERENCE)
     return PreparedModel(
         path=job.source,
         format=job.format,
@@ -255,8 +248,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
-        reference=reference,
-        reference_constant=False,
+        reference=Reference(path=reference),
     )
 
 
@@ -270,14 +262,13 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
     if job.builder is None:
         return _as_it_came(source, store, job.source_sha256)
     build = _builder(job.builder)
-    key = {"step": "build", "source": job.source_sha256, "builder": job.builder, **_made_by()}
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
         build(source, folder / _MODEL)
         return _facts(folder / _MODEL, time.perf_counter() - start)
 
-    return _from_entry(*store.get(key, make))
+    return _model(store, "build", make, source=job.source_sha256, builder=job.builder)
 
 
 def _with_open_axes(job: PrepareJob, store: Cache, built: _Model) -> str:
@@ -289,20 +280,19 @@ def _with_open_axes(job: PrepareJob, store: Cache, built: _Model) -> str:
     )
     if build is None:
         return str(built.path) if any(info.sizes is None for info in built.inputs) else ""
-    key = {"step": "build open", "source": job.source_sha256, "builder": job.builder, **_made_by()}
 
     def make(folder: Path) -> Made:
         build(Path(job.source), folder / _MODEL)
         return _facts(folder / _MODEL, None)
 
-    return str(_from_entry(*store.get(key, make)).path)
+    made_from = {"source": job.source_sha256, "builder": job.builder}
+    return str(_model(store, "build open", make, **made_from).path)
 
 
 def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     """The file in its place, described once and then from the cache."""
     if any(_is_elsewhere(file) for file in _weights_beside(source)):
         return _gathered(source, store)
-    key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
         facts = _facts(source, None)
@@ -312,7 +302,7 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
             refers_to={str(path): file_sha256(path) for path in files},
         )
 
-    return _from_entry(*store.get(key, make))
+    return _model(store, "describe", make, source=sha256, path=str(source.absolute()))
 
 
 def _is_elsewhere(file: Path) -> bool:
@@ -323,7 +313,6 @@ def _is_elsewhere(file: Path) -> bool:
 def _gathered(source: Path, store: Cache) -> _Model:
     """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
     facts = _facts(source, None)
-    key = {"step": "gather", "model": facts.facts["sha256"], **_made_by()}
 
     def make(folder: Path) -> Made:
         _link_or_copy(source, folder / _MODEL)
@@ -331,7 +320,7 @@ def _gathered(source: Path, store: Cache) -> _Model:
             _link_or_copy(file, folder / file.relative_to(source.parent))
         return facts
 
-    return _from_entry(*store.get(key, make))
+    return _model(store, "gather", make, model=facts.facts["sha256"])
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -372,13 +361,6 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
 
     if not job.shapes and batch == 1 and all(info.sizes is not None for info in built.inputs):
         return built
-    key = {
-        "step": "fix",
-        "model": built.sha256,
-        "shapes": job.shapes,
-        "batch": batch,
-        **_made_by(),
-    }
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
@@ -398,7 +380,7 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
         onnx_file.save_model(frozen, folder / _MODEL, keep_opset=True)
         return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
 
-    return _from_entry(*store.get(key, make))
+    return _model(store, "fix", make, model=built.sha256, shapes=job.shapes, batch=batch)
 
 
 def _shapes_that_run(
@@ -424,50 +406,36 @@ def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
     files = [built.path, *_weights_beside(built.path)]
     inputs = [msgspec.structs.replace(i, shape=tuple(shapes[i.name])) for i in built.inputs]
     return Made(
-        facts={
-            "path": str(built.path),
-            "sha256": built.sha256,
-            "size_bytes": built.size_bytes,
-            "build_s": built.build_s,
-            "inputs": msgspec.to_builtins(inputs),
-            "outputs": msgspec.to_builtins(built.outputs),
-            "input_ranges": msgspec.to_builtins(built.input_ranges),
-        },
+        facts=msgspec.to_builtins(replace(built, inputs=tuple(inputs)), enc_hook=str),
         refers_to={str(path): file_sha256(path) for path in files},
     )
 
 
 def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
-    from edgebench.models import onnx_file, quantize
+    from edgebench.models import quantize
 
     static = job.precision == "int8-static"
-    key = {
-        "step": job.precision,
-        "model": fixed.sha256,
-        "reduce_range": quantize.weights_need_reduced_range(),
-        "calibration": _task_identity(job) if static else None,
-        "recipe": STATIC_NAME if static else None,
-        "batch": job.batch,
-        **_made_by(),
-    }
 
-    def make(folder: Path) -> Made:
-        start = time.perf_counter()
+    def quantized() -> ModelProto:
         model = _foldable(fixed)
-        if static:
-            calibration = _task(job, single).calibration()
-            model = quantize.quantize_static(model, calibration, job.batch)
-        else:
-            model = quantize.quantize_dynamic(model)
-        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
-        return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
+        if not static:
+            return quantize.quantize_dynamic(model)
+        return quantize.quantize_static(model, _task(job, single).calibration(), job.batch)
 
-    return _from_entry(*store.get(key, make))
+    return _by_quantizer(
+        job,
+        store,
+        job.precision,
+        fixed,
+        quantized,
+        calibration=_task_identity(job) if static else None,
+        recipe=STATIC_NAME if static else None,
+    )
 
 
 def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
     """The model by a precision map that this machine knows. Raises UsageError for another model's map."""
-    from edgebench.models import onnx_file, quantize
+    from edgebench.models import quantize
 
     wanted = kept_map(job.precision, Path(job.cache))
     if wanted.model_sha256 != job.source_sha256:
@@ -478,25 +446,33 @@ def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Mod
             "give a map of this model: `edgebench search` finds one",
         )
     ranges_of = _ranger(job, store, fixed, single)
-    key = {
-        "step": MIXED,
-        "map": job.precision,
-        "model": fixed.sha256,
-        "reduce_range": quantize.weights_need_reduced_range(),
-        "calibration": _task_identity(job),
-        "batch": job.batch,
-        **_made_by(),
-    }
+
+    def quantized() -> ModelProto:
+        source = quantize.quantizable(_foldable(fixed), recipe_named(wanted.recipe))
+        return quantize.quantize_mixed(source, ranges_of(wanted.calibration, source), wanted)
+
+    made_from = {"map": job.precision, "calibration": _task_identity(job)}
+    return _by_quantizer(job, store, MIXED, fixed, quantized, **made_from)
+
+
+def _by_quantizer(
+    job: PrepareJob,
+    store: Cache,
+    step: str,
+    fixed: _Model,
+    quantized: Callable[[], ModelProto],
+    **made_from: Any,
+) -> _Model:
+    from edgebench.models import onnx_file, quantize
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
-        source = quantize.quantizable(_foldable(fixed), recipe_named(wanted.recipe))
-        ranges = ranges_of(wanted.calibration, source)
-        model = quantize.quantize_mixed(source, ranges, wanted)
-        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
+        onnx_file.save_model(quantized(), folder / _MODEL, keep_opset=True)
         return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
 
-    return _from_entry(*store.get(key, make))
+    reduced = quantize.weights_need_reduced_range()
+    every = {"model": fixed.sha256, "reduce_range": reduced, "batch": job.batch, **made_from}
+    return _model(store, step, make, **every)
 
 
 Ranger = Callable[[CalibrationSpec, "Quantizable"], "Ranges"]
@@ -507,23 +483,22 @@ def _ranger(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> Ran
     from edgebench.models import quantize
 
     def ranges_of(spec: CalibrationSpec, source: Quantizable) -> Ranges:
-        key = {
-            "step": "calibrate",
-            "model": fixed.sha256,
-            "recipe": source.recipe.name,
-            "method": msgspec.to_builtins(spec),
-            "calibration": _task_identity(job),
-            "batch": job.batch,
-            **_made_by(),
-        }
-
         def make(folder: Path) -> Made:
             calibration = _task(job, single).calibration()
             return Made(
                 facts={"ranges": dict(quantize.ranges_of(source, calibration, spec, job.batch))}
             )
 
-        _, facts = store.get(key, make)
+        _, facts = _entry(
+            store,
+            "calibrate",
+            make,
+            model=fixed.sha256,
+            recipe=source.recipe.name,
+            method=msgspec.to_builtins(spec),
+            calibration=_task_identity(job),
+            batch=job.batch,
+        )
         return {name: (float(low), float(high)) for name, (low, high) in facts["ranges"].items()}
 
     return ranges_of
@@ -560,16 +535,6 @@ def _foldable(fixed: _Model) -> ModelProto:
         return raised()
 
 
-@dataclass(frozen=True)
-class _Reference:
-    """Outputs of the unquantised model on the first items, and what they can tell."""
-
-    path: str  # "": there are none
-    constant: bool  # no two items gave different outputs
-    parity: Parity
-    note: str  # who answered where that is not ONNX Runtime, or why there are none
-
-
 def _parity_key(job: PrepareJob, single: _Model) -> dict[str, Any]:
     """Returns what a model is asked: one file is asked other things at other sizes, where it runs as it came."""
     return {
@@ -579,55 +544,32 @@ def _parity_key(job: PrepareJob, single: _Model) -> dict[str, Any]:
     }
 
 
-def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
+def _reference(job: PrepareJob, store: Cache, single: _Model) -> Reference:
+    """The outputs of the unquantised model; what rounding moves them by is not known yet."""
     from edgebench.preparation.parity_tolerance import unmeasured
 
     if job.without_reference:
-        return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
-    key = {
-        "step": "reference",
-        **_parity_key(job, single),
-        "items": REFERENCE_ITEMS,
-        **_made_by(),
-    }
+        return Reference(parity=unmeasured(single.path), note=quality_words.NO_TIME_FOR_REFERENCE)
 
     def make(folder: Path) -> Made:
         from edgebench.files.model_outputs import save_outputs
 
-        answers = _answers(single, _task(job, single), lambda: store.say("reference"))
-        if answers.outputs:
-            save_outputs(folder / _REFERENCE, answers.outputs)
-        return Made(
-            facts={
-                "there": bool(answers.outputs),
-                "constant": answers.constant,
-                "parity": msgspec.to_builtins(answers.parity),
-                "note": answers.note,
-            }
-        )
+        outputs, told = _answers(single, _task(job, single), lambda: store.say("reference"))
+        if outputs:
+            save_outputs(folder / _REFERENCE, outputs)
+            told = msgspec.structs.replace(told, path=_REFERENCE)
+        return Made(facts=msgspec.to_builtins(told))
 
-    folder, facts = store.get(key, make)
-    return _Reference(
-        path=str(folder / _REFERENCE) if facts["there"] else "",
-        constant=bool(facts["constant"]),
-        parity=msgspec.convert(facts["parity"], Parity),
-        note=facts["note"],
-    )
+    made_from = {**_parity_key(job, single), "items": REFERENCE_ITEMS}
+    folder, facts = _entry(store, "reference", make, **made_from)
+    told = msgspec.convert(facts, Reference)
+    return msgspec.structs.replace(told, path=str(folder / told.path)) if told.path else told
 
 
 def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
     """The items that workers time with, made once for all of them: it is quicker, and what decodes
     pictures is in no worker's peak of memory. "" where a file cannot hold them."""
     from edgebench.preparation import input_pool as inputs
-
-    key = {
-        "step": "items",
-        **_parity_key(job, single),
-        "batch": job.batch,
-        "pool": file_sha256(Path(inputs.__file__)),
-        "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
-        **_made_by(),
-    }
 
     def make(folder: Path) -> Made:
         from edgebench.files.model_outputs import save_outputs
@@ -638,24 +580,30 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
             save_outputs(folder / _ITEMS, items)
         return Made(facts={"kept": kept})
 
-    folder, facts = store.get(key, make)
+    folder, facts = _entry(
+        store,
+        "items",
+        make,
+        **_parity_key(job, single),
+        batch=job.batch,
+        pool=file_sha256(Path(inputs.__file__)),
+        metrics=job.metrics,  # a task that does not give one is refused before anything is timed
+    )
     return str(folder / _ITEMS) if facts["kept"] else ""
 
 
-def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
-    """Returns by how much rounding in fp32 moves the outputs; a far larger shift means another precision. None of
-    a file that computes in less by itself, or that has no answers to hold others against."""
+def _with_rounding(
+    job: PrepareJob, store: Cache, single: _Model, reference: Reference
+) -> Reference:
+    """The reference with what rounding in fp32 moves its outputs by; a far larger shift means another precision. It is
+    unknown of a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.files.model_outputs import load_outputs
-    from edgebench.preparation.fp32_rounding import fp32_rounding
+    from edgebench.preparation.parity_tolerance import fp32_rounding
     from edgebench.preparation.quantization_noise import FP32_UNITS, MAX_FP32_ROUNDING
 
-    if (
-        not reference.path
-        or reference.note
-        or reference.parity.arithmetic
-        or reference.parity.random
-    ):
-        return None
+    parity = reference.parity
+    if not reference.path or reference.note or parity.arithmetic or parity.random:
+        return reference
 
     def make(folder: Path) -> Made:
         task = _task(job, single)
@@ -663,29 +611,21 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
         items = [task.preprocess(task.raw(number)) for number in range(len(known))]
         return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
 
-    key = {"step": "rounding", **_parity_key(job, single), **_made_by()}
-    _, facts = store.get(key, make)
+    _, facts = _entry(store, "rounding", make, **_parity_key(job, single))
     rounding = facts["rounding"]
     if rounding is None:
-        return None
+        return reference
     # Where ONNX Runtime has nothing to fuse, the two are bit for bit the same, and tell nothing of others.
     numbers = [each.name for each in single.outputs if "float" in each.dtype]
-    moved = max((reference.parity.moved.get(name, 0.0) for name in numbers), default=0.0)
-    return float(max(rounding, min(moved, MAX_FP32_ROUNDING) / FP32_UNITS))
+    moved = max((parity.moved.get(name, 0.0) for name in numbers), default=0.0)
+    rounding = float(max(rounding, min(moved, MAX_FP32_ROUNDING) / FP32_UNITS))
+    return msgspec.structs.replace(reference, rounding=rounding)
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """The answers of a model, whether they are repeatable, and what they can show."""
-
-    outputs: list[Outputs]
-    constant: bool
-    parity: Parity
-    note: str = ""
-
-
-def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
-    """Of ONNX Runtime, unoptimised; of ONNX's own evaluator where that cannot run the model, as other
+def _answers(
+    model: _Model, task: Task, say: Callable[[], object]
+) -> tuple[list[Outputs], Reference]:
+    """Answers of ONNX Runtime, unoptimised; of ONNX's own evaluator where that cannot run the model, as other
     runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model,
     memory does not suffice, or nobody could run it. `say` is called before each item: a sign of life."""
     from edgebench.models import onnx_file
@@ -716,18 +656,15 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
         )
     try:
         run = telling(by_evaluator(model.path, names), say)
-        answers = _reference_answers(model, run, *_within_time(run, items), say)
+        outputs, told = _reference_answers(model, run, *_within_time(run, items), say)
     except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
         if not isinstance(meaning, UnsupportedError):
             raise meaning from None
-        note = (
-            f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
-            f"evaluator ({_first_line(error)})"
-        )
-        return _Answers([], False, unmeasured(model.path), note)
-    note = f"outputs are compared with those of ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
-    parity = msgspec.structs.replace(answers.parity, evaluated=True)
-    return replace(answers, parity=parity, note=note)
+        note = quality_words.nobody_answers(runtime=refusal, evaluator=_first_line(error))
+        return [], Reference(parity=unmeasured(model.path), note=note)
+    note = quality_words.evaluator_answers(refusal=refusal)
+    parity = msgspec.structs.replace(told.parity, evaluated=True)
+    return outputs, msgspec.structs.replace(told, parity=parity, note=note)
 
 
 def _reference_answers(
@@ -736,11 +673,11 @@ def _reference_answers(
     items: list[Feeds],
     outputs: list[Outputs],
     say: Callable[[], object],
-) -> _Answers:
+) -> tuple[list[Outputs], Reference]:
     from edgebench.preparation.parity_tolerance import is_constant, parity_of
 
     parity = parity_of(model.path, run, items, outputs, say)
-    return _Answers(outputs, is_constant(run, items, outputs), parity)
+    return outputs, Reference(constant=is_constant(run, items, outputs), parity=parity)
 
 
 def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
@@ -838,9 +775,9 @@ def _made_by() -> dict[str, str]:
 
 @cache
 def _code_sha256() -> str:
-    """Hashes all sources that make models and inputs, which is simpler than following imports, and safe."""
+    """Hashes all sources that make models, inputs and what is noted of them: simpler than following imports, and safe."""
     package = Path(__file__).parents[1]
-    patterns = ("models/**/*.py", "preparation/*.py", "tasks/*.py")
+    patterns = ("models/**/*.py", "preparation/*.py", "tasks/*.py", "words/quality_words.py")
     files = sorted(path for pattern in patterns for path in package.glob(pattern))
     return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
 
@@ -863,14 +800,16 @@ def _facts(path: Path, build_s: float | None) -> Made:
     model = onnx_file.load_model(path, weights=False)
     inputs, outputs = onnx_file.describe(model)
     return Made(
-        facts={
-            "sha256": _joint_sha256(files, hashes),
-            "size_bytes": sum(file.stat().st_size for file in files),
-            "build_s": build_s,
-            "inputs": msgspec.to_builtins(inputs),
-            "outputs": msgspec.to_builtins(outputs),
-            "input_ranges": msgspec.to_builtins(input_ranges(model)),
-        }
+        facts=msgspec.to_builtins(
+            {
+                "sha256": _joint_sha256(files, hashes),
+                "size_bytes": sum(file.stat().st_size for file in files),
+                "build_s": build_s,
+                "inputs": inputs,
+                "outputs": outputs,
+                "input_ranges": input_ranges(model),
+            }
+        )
     )
 
 
@@ -888,28 +827,24 @@ def _weights_beside(path: Path) -> list[Path]:
     return onnx_file.external_files(path)
 
 
-def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
-    return _Model(
-        path=Path(facts.get("path", folder / _MODEL)),
-        sha256=facts["sha256"],
-        size_bytes=facts["size_bytes"],
-        build_s=facts["build_s"],
-        inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
-        outputs=msgspec.convert(facts["outputs"], tuple[TensorInfo, ...]),
-        input_ranges=msgspec.convert(facts["input_ranges"], dict[str, InputRange]),
-    )
+def _entry(
+    store: Cache, step: str, make: Callable[[Path], Made], **made_from: Any
+) -> tuple[Path, dict[str, Any]]:
+    """The entry of a step, made unless it is there from the same things by the same code and libraries."""
+    return store.get({"step": step, **made_from, **_made_by()}, make)
+
+
+def _model(store: Cache, step: str, make: Callable[[Path], Made], **made_from: Any) -> _Model:
+    """The model of a step: in its entry, or where the entry says."""
+    folder, facts = _entry(store, step, make, **made_from)
+    placed = {"path": str(folder / _MODEL), **facts}
+    return msgspec.convert(placed, _Model, dec_hook=lambda kind, text: kind(text))
 
 
 def main() -> int:
-    """Reads the job, answers on stdout. Returns the exit code."""
-    answer = run_job(
-        PrepareJob, prepare, lambda error: PrepareFailure(**why_failed(error)._asdict())
-    )
+    answer = run_job(PrepareJob, prepare, why_failed)
     return 1 if isinstance(answer, PrepareFailure) else 0
 
 
 if __name__ == "__main__":
-    code = main()
-    # The answer is out; what was made is on disk. Nobody waits for libraries to be torn down.
-    sys.stderr.flush()
-    os._exit(code)
+    leave(main())

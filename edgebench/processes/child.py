@@ -57,8 +57,6 @@ Hear = Callable[[bytes], "Step | Reason | None"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Holds what a child may take."""
-
     time_out_s: float  # of silence, before it counts as a hang
     time_s: float = math.inf  # altogether
 
@@ -252,7 +250,6 @@ class Child:
         return reason("exited", exit_code=code, phase=phase, printed=printed)
 
     def last_lines(self) -> list[str]:
-        """The last lines that it printed."""
         if self._log is None:
             return []
         size = self._log.seek(0, os.SEEK_END)

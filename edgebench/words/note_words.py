@@ -138,3 +138,25 @@ def state_of_row(status: str, messages: Iterable[str], nothing: str) -> str:
     """The reasons of a row that does not compete, after its status where that is not ok."""
     why = "; ".join(messages) or nothing
     return why if status == "ok" else f"{status}: {why}"
+
+
+# Of companions.
+NO_MEMORY_FOR_COMPANION = "there is no memory left for it"
+
+
+def copies_reach(bytes_per_s: float) -> str:
+    return f"one process reaches {bytes_per_s / 1e9:.1f} GB/s alone"
+
+
+# Of waits before a measurement.
+quiet_after = "the machine is quiet after {waited_s:.0f} s".format
+waits_for_quiet = "waiting for a quiet machine: {busy}".format
+never_quiet = "the machine was not quiet within {limit_s:g} s ({busy}): measuring anyway".format
+others_busy = "others use {share:.0%} of the CPUs".format
+stolen = "{share:.1%} of the CPU time was stolen".format
+tasks_waited = "tasks waited for a CPU {percent:.0f} % of the time".format
+cools = "cooling down: {heat_c:.0f} C, waiting for {limit_c:g} C".format
+stays_hot = (
+    "the chip has {heat_c:.0f} C after {waited_s:.0f} s, not {limit_c:g} C: measuring anyway".format
+)
+no_heat = "--cool-to waits for nothing: {why}".format

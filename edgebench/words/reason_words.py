@@ -66,6 +66,13 @@ REASONS: dict[str, Words] = {
         "{samples} samples of a query are no whole number of batches of {batch}",
         "--set samples_per_query={whole}, or another batch",
     ),
+    "unsupported_shapes.made": Words(
+        "several shapes are measured of the model with open axes: at batch 1, in fp32 or as it came",
+        "leave --shape-sequence or this variant out",
+    ),
+    "unsupported_shapes.fixed": Words(
+        "every input of {workload} has a fixed shape", "leave --shape-sequence out"
+    ),
     "unsupported_option.unknown": Words("{backend} has no option {axis!r}"),
     "unsupported_option.value": Words("{backend}: {problem}"),
     "unsupported_request.draft": Words(
@@ -100,6 +107,8 @@ REASONS: dict[str, Words] = {
         "closed the pipe of its results during {phase} and did not end within {wait_s:g} s: killed by edgebench"
     ),
     "killed.by_others": Words("killed by SIGKILL during {phase}, not by edgebench"),
+    "out_of_memory": Words("the worker ran out of memory"),
+    "out_of_memory.preparation": Words("it ran out of memory"),
     "out_of_memory.child": Words("the kernel killed it for lack of memory during {phase}"),
     "crashed": Words("died of {signal} during {phase}{printed:after_colon}"),
     "exited": Words("exited with code {exit_code} during {phase}{printed:after_colon}"),

@@ -33,6 +33,9 @@ peak_unknown = "the peak of {side} is unknown ({why})".format
 of_meter = "{source} ({kind}): {rail}".format
 every_core = "report only: {threads} threads take every core, and anything else that runs disturbs them".format
 
+cannot_run = "{side} cannot run: {why}".format
+no_room_for_both = "both arms do not fit in memory together: {why}".format
+
 # Of quality.
 none_of = "no {metric}".format
 not_passed = "{metric} does not pass".format

@@ -34,7 +34,7 @@ JOB = Job(
     precision="fp32", batch=1, task="seeded_inputs", task_options={}, task_data={}, model_asset="",
     fp32_path="", fp32_inputs=[], seed=0, scenario="single_stream", rate_per_s=None, warmup_s=1,
     slice_s=1, target=0.02, percentile=0.5, max_samples=1, quality=Quality(metric="x", floor=0),
-    full_quality=False, reference="", reference_constant=False, expected="",
+    full_quality=False, expected="",
 )  # fmt: skip
 
 

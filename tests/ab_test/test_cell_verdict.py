@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.ab_test.ab_report import CellEvidence, build_report, cell_verdicts, rules_of
+from edgebench.ab_test.ab_report import build_report, cell_verdicts, rules_of
 from edgebench.ab_test.ab_report_types import (
     CPU,
     ENERGY,
@@ -20,6 +20,7 @@ from edgebench.ab_test.ab_report_types import (
     GateReport,
     Tolerances,
 )
+from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.cell_verdict import rows, wanted_pairs, wants_energy
 from edgebench.ab_test.pair_record import ArmBlock, Measured, Pair
 from edgebench.ab_test.verdict import Rules
@@ -114,8 +115,8 @@ def test_a_cell_that_is_report_only_is_not_judged() -> None:
     found = rows(slow, pairs(5, 0.3), RULES)
     assert [row.judged for row in found if row.metric in (CPU, WALL)] == [False, False]
     assert wanted_pairs(slow, pairs(5, 0.012), RULES) == 5  # no time is spent on deciding it
-    shown = CellEvidence(case=slow, pairs=pairs(5, 0.3))
-    assert build_report([shown, CellEvidence(case=case(), pairs=pairs(5))], RULES).verdict == "pass"
+    shown = ABCell(case=slow, pairs=pairs(5, 0.3))
+    assert build_report([shown, ABCell(case=case(), pairs=pairs(5))], RULES).verdict == "pass"
     alone = build_report([shown], RULES)  # memory, size and quality are no answer to the question
     assert alone.verdict == "inconclusive"
     assert alone.reasons[0].code == "report_only"
@@ -157,7 +158,7 @@ def test_a_faster_head_below_its_floor_regresses() -> None:
     found = rows(case(), [pair(0, head=fast), *pairs(5, -0.5)[1:]], RULES)
     assert verdicts(found)[QUALITY] == "regress"
     assert "accuracy 0.8 < 0.85" in next(row.reason for row in found if row.metric == QUALITY)
-    assert build_report([CellEvidence(case=case(), pairs=[pair(0, head=fast)])], RULES).verdict == (
+    assert build_report([ABCell(case=case(), pairs=[pair(0, head=fast)])], RULES).verdict == (
         "regress"
     )
 
@@ -217,8 +218,8 @@ def strict(value: float, hard: float | None) -> Quality:
 
 def beside_a_wide_cell(**evidence: Any) -> GateReport:
     """The report of a sound cell and of one that takes every core."""
-    wide = CellEvidence(case=case("wide", report_only="takes every core"), **evidence)
-    return build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+    wide = ABCell(case=case("wide", report_only="takes every core"), **evidence)
+    return build_report([ABCell(case=case(), pairs=pairs(5)), wide], RULES)
 
 
 def test_a_report_only_cell_without_cores_is_not_judged_and_not_counted_as_green() -> None:
@@ -296,15 +297,15 @@ def test_memory_and_energy_of_all_cells_share_an_error_rate_each() -> None:
 
 def report(**changes: Any) -> GateReport:
     evidence = {
-        "canary": CellEvidence(case=case("canary", canary=True), pairs=pairs(5)),
-        "demo": CellEvidence(case=case(), pairs=pairs(5)),
+        "canary": ABCell(case=case("canary", canary=True), pairs=pairs(5)),
+        "demo": ABCell(case=case(), pairs=pairs(5)),
     }
     return build_report(list((evidence | changes).values()), RULES)
 
 
 def test_a_canary_outside_tau_makes_the_run_invalid() -> None:
     assert report().verdict == "pass"
-    bad = report(canary=CellEvidence(case=case("canary", canary=True), pairs=pairs(20, 0.03)))
+    bad = report(canary=ABCell(case=case("canary", canary=True), pairs=pairs(20, 0.03)))
     assert bad.verdict == "invalid"
     assert bad.reasons[0].code == "canary"
     assert wanted_pairs(case(canary=True), pairs(5, 0.03), RULES) == 8
@@ -313,22 +314,22 @@ def test_a_canary_outside_tau_makes_the_run_invalid() -> None:
 def test_the_fix_of_a_canary_is_about_what_happened_to_it() -> None:
     canary = case("canary", canary=True)
     crashed = Reason(code="crashed", message="base: died of SIGSEGV during measurement")
-    assert report(canary=CellEvidence(case=canary, failure=crashed)).reasons[0].fix == ""
-    few = report(canary=CellEvidence(case=canary, pairs=pairs(3)))
+    assert report(canary=ABCell(case=canary, failure=crashed)).reasons[0].fix == ""
+    few = report(canary=ABCell(case=canary, pairs=pairs(3)))
     assert few.reasons[0].fix == "raise --budget"
-    noisy = report(canary=CellEvidence(case=canary, pairs=pairs(20, 0.03)))
+    noisy = report(canary=ABCell(case=canary, pairs=pairs(20, 0.03)))
     assert "quieter machine" in noisy.reasons[0].fix
 
 
 def test_a_crash_is_invalid_with_its_reason() -> None:
     failure = Reason(code="crashed", message="head: died of SIGSEGV during measurement")
-    crashed = report(demo=CellEvidence(case=case(), failure=failure))
+    crashed = report(demo=ABCell(case=case(), failure=failure))
     assert crashed.verdict == "invalid"
     assert "SIGSEGV" in crashed.cells[0].reason
 
 
 def test_too_few_pairs_are_invalid() -> None:
-    assert report(demo=CellEvidence(case=case(), pairs=pairs(4))).verdict == "invalid"
+    assert report(demo=ABCell(case=case(), pairs=pairs(4))).verdict == "invalid"
 
 
 def test_without_any_cell_there_is_no_verdict() -> None:
@@ -424,7 +425,7 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     [row] = [row for row in found if row.metric == ENERGY]
     assert not row.judged
     assert "window_too_short: needs 9 s" in row.reason
-    silent = CellEvidence(case=case(), pairs=with_energy(NOISE, [0.1, None, None, 0.1, 0.1]))
+    silent = ABCell(case=case(), pairs=with_energy(NOISE, [0.1, None, None, 0.1, 0.1]))
     assert not build_report([silent], RULES).reasons  # the latency of the cell was judged
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 

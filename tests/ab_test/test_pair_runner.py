@@ -241,6 +241,19 @@ def test_a_death_while_importing_is_of_the_arm_that_died(
     assert "exited with code 7 during import of the runtime" in failed.value.reason.message
 
 
+def test_an_arm_that_gets_no_memory_is_no_unsupported_one(tmp_path: Path) -> None:
+    backend = tmp_path / "large.py"
+    backend.write_text(
+        "from edgebench.errors import UnsupportedError\n"
+        "from edgebench.testing.faults import FaultyBackend\n"
+        "class Large(FaultyBackend):\n    def open(self, model, options):\n"
+        "        raise UnsupportedError('load failed: std::bad_alloc')\n"
+    )
+    with pytest.raises(PairFailed, match="bad_alloc") as failed:
+        measure(arms_of(tmp_path, head=f"{backend}:Large"))
+    assert (failed.value.status, failed.value.reason.code) == ("failed", "out_of_memory")
+
+
 def test_text_on_the_pipe_of_results_is_the_failure_of_the_arm_that_wrote_it(
     tmp_path: Path,
 ) -> None:

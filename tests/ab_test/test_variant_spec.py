@@ -146,7 +146,7 @@ def test_two_int8_files_may_differ_by_what_rounding_moves_either(tmp_path: Path)
     ab_cell = own(tmp_path, int8(weights()), int8(weights()))
     assert ab_cell.arms is not None
     assert ab_cell.allowed is not None
-    moved = ab_cell.arms["head"].job.parity.moved["y"]
+    moved = ab_cell.arms["head"].job.reference.parity.moved["y"]
     assert ab_cell.allowed.of("y") == pytest.approx(min(4 * moved, 0.5))
 
 

@@ -22,7 +22,7 @@ from edgebench.measure.replicate import quality_checks
 from edgebench.measure.replicate.quality_checks import Standard
 from edgebench.planning.cells import plan
 from edgebench.preparation import input_pool as inputs
-from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.preparation.preparation_messages import PrepareJob, Reference
 from edgebench.preparation.prepare import prepare
 from edgebench.task import TaskContext
 from edgebench.tasks import _synthetic_speech, wake_word
@@ -77,7 +77,7 @@ def test_a_native_file_is_used_as_it_came(tmp_path: Path) -> None:
     source.write_bytes(b"1234TFL3")
     made = prepare(native_job(source))
     assert (made.path, made.format, made.size_bytes) == (str(source), "tflite", 8)
-    assert made.reference == ""
+    assert made.reference.path == ""
     for wrong in ({"precision": "int8-static"}, {"batch": 2}):
         with pytest.raises(UnsupportedError, match="used unchanged"):
             prepare(native_job(source, **wrong))
@@ -136,7 +136,7 @@ def test_without_a_reference_a_session_is_held_against_itself(tmp_path: Path, le
         quality_checks.output_check(
             session,
             items,
-            Standard(precision="as-is", reference=""),
+            Standard(precision="as-is"),
             expected=str(tmp_path / "e.npz"),
         )
         for _ in range(2)
@@ -152,7 +152,7 @@ def test_parity_without_a_reference_is_no_verdict() -> None:
         Counting(leak=False),
         task,
         QualitySpec(metric="parity_error", ceiling=1e-3),
-        Standard(precision="as-is", reference="", note="nobody can run it"),
+        Standard(precision="as-is", reference=Reference(note="nobody can run it")),
     )
     assert not quality.passed
     assert quality.value is None

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from edgebench.ab_test.ab_report import CellEvidence, build_report
+from edgebench.ab_test.ab_report import build_report
 from edgebench.ab_test.ab_report_types import GateReport, Tolerances
+from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.verdict import Rules
 from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
@@ -171,11 +172,9 @@ def test_a_row_that_cannot_run_any_more_is_invalid(before: str) -> None:
 
 def report(change: float = 0.03) -> GateReport:
     evidence = [
-        CellEvidence(case=case("canary", canary=True), pairs=pairs(5), seconds=8.0),
-        CellEvidence(
-            case=case("a|b@1/ort/x=<1>/single_stream"), pairs=pairs(8, change), seconds=9.0
-        ),
-        CellEvidence(case=case("c"), failure=Reason(code="crashed", message="head: died")),
+        ABCell(case=case("canary", canary=True), pairs=pairs(5), seconds=8.0),
+        ABCell(case=case("a|b@1/ort/x=<1>/single_stream"), pairs=pairs(8, change), seconds=9.0),
+        ABCell(case=case("c"), failure=Reason(code="crashed", message="head: died")),
     ]
     return build_report(
         evidence, Rules(tests=4, cells=2), base="ort", head="onnxruntime==1.30.0", seconds=17.0,
@@ -234,7 +233,7 @@ def test_stored_results_have_neither_sides_nor_a_time() -> None:
 def test_a_verdict_that_no_row_has_is_not_green_in_junit_either() -> None:
     """Where no latency was judged the gate is inconclusive, and every row by itself is green or skipped."""
     shown = case(report_only="2 threads take every core")
-    alone = build_report([CellEvidence(case=shown, pairs=pairs(5))], Rules(tests=2))
+    alone = build_report([ABCell(case=shown, pairs=pairs(5))], Rules(tests=2))
     suite = ElementTree.fromstring(rendered("junit", alone))[0]
     skipped = suite.findall("testcase/skipped")
     assert suite.attrib["skipped"] == str(len(skipped)) == "3"  # CPU, wall and the verdict
@@ -394,10 +393,10 @@ def test_gate_without_policy_or_results_is_a_usage_error() -> None:
 
 def test_the_headline_of_a_regression_is_latency() -> None:
     grown = msgspec.structs.replace(case("model"), size_bytes={"base": 100, "head": 157})
-    slower = [CellEvidence(case=grown, pairs=pairs(8, 0.06))]
+    slower = [ABCell(case=grown, pairs=pairs(8, 0.06))]
     said = summary(build_report(slower, Rules(tests=2)))
     assert said.startswith("REGRESS: the cell, latency.")
-    smaller = [CellEvidence(case=grown, pairs=pairs(20))]
+    smaller = [ABCell(case=grown, pairs=pairs(20))]
     assert "model.size +57.0%" in summary(build_report(smaller, Rules(tests=2)))
 
 
@@ -407,9 +406,7 @@ def test_a_long_name_of_a_cell_is_cut_at_its_places(monkeypatch: pytest.MonkeyPa
         "sentence-embedding@1/ort/precision=int8-dynamic->int8-static,inter_threads=2/single_stream"
     )
     failure = Reason(code="crashed", message=f"head of {name} died " + "x" * 100)
-    text = rendered(
-        "table", build_report([CellEvidence(case=case(name), failure=failure)], Rules())
-    )
+    text = rendered("table", build_report([ABCell(case=case(name), failure=failure)], Rules()))
     assert max(map(len, text.splitlines())) <= 80
     lines = [line for line in text.splitlines() if "sentence-embedding" in line]
     assert all(line.rstrip().endswith(("/", ",", ">")) for line in lines)

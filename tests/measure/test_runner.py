@@ -119,8 +119,6 @@ def job() -> Job:
         max_samples=100,
         quality=Quality(metric="accuracy", floor=0.5),
         full_quality=True,
-        reference="",
-        reference_constant=False,
         expected="",
     )
 

@@ -119,7 +119,7 @@ def quality(task: type[Signs], limit: Quality, until_s: float) -> Found:
         Slow(clock),
         task(TaskContext()),
         limit,
-        quality_checks.Standard(precision="fp32", reference=""),
+        quality_checks.Standard(precision="fp32"),
         time=QualityTime(until_s, clock),
     )
 
@@ -172,7 +172,7 @@ def test_a_quality_pass_that_is_cut_runs_side_by_side_until_then() -> None:
         Paired(clock),
         Signs(TaskContext()),
         Quality(metric="accuracy", floor=0.85),
-        quality_checks.Standard(precision="fp32", reference=""),
+        quality_checks.Standard(precision="fp32"),
         lanes=2,
         time=QualityTime(29.5, clock),
     )

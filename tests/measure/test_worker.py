@@ -162,9 +162,8 @@ def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch:
 def test_a_model_too_large_for_the_memory_is_no_unsupported_one(
     error: EdgebenchError, status: str, code: str
 ) -> None:
-    found = worker._refused(job(), "", error).replicate
-    assert (found.status, [reason.code for reason in found.reasons]) == (status, [code])
-    assert found.reasons[0].message == error.message
+    found, why = steps.failure(error, job())
+    assert (found, why.code, why.message) == (status, code, error.message)
 
 
 def ended_by(code: str) -> Replicate:

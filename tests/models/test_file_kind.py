@@ -145,7 +145,7 @@ def test_a_fixed_model_behind_links_runs_from_one_folder(tmp_path: Path) -> None
     together = Path(prepared.path).parent
     assert {file.name for file in together.iterdir()} >= {"model.onnx", "weights"}
     assert not (together / "weights").is_symlink()
-    assert prepared.reference
+    assert prepared.reference.path
 
 
 def test_a_links_own_name_tells_the_format(tmp_path: Path) -> None:

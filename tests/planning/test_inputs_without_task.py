@@ -406,7 +406,7 @@ def test_a_vocabulary_is_used_and_its_outputs_differ(tmp_path: Path) -> None:
     made = model([node("Gather", "table i")], {"i": (INT, (1, 4))}, {"table": table})
     found = prepare(job(tmp_path, made))
     assert (found.input_ranges["i"].low, found.input_ranges["i"].high) == (0, 49)
-    assert not found.reference_constant
+    assert not found.reference.constant
 
 
 def test_where_the_runtime_fails_on_drawn_inputs_their_ranges_are_told(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_one_sample_tells_whether_outputs_follow_the_input(
     made = model([node("Mul", "x f")], {"x": (FLOAT, (1, 4))}, {"f": np.array(factor, np.float32)})
     np.savez(tmp_path / "in.npz", x=np.ones((1, 4), np.float32))
     found = prepare(job(tmp_path, made, data={"inputs": str(tmp_path / "in.npz")}))
-    assert found.reference_constant is constant
+    assert found.reference.constant is constant
 
 
 def test_a_pipe_in_the_place_of_inputs_is_refused_and_not_waited_for(tmp_path: Path) -> None:

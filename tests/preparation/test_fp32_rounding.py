@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebench.preparation.fp32_rounding import fp32_rounding
+from edgebench.preparation.parity_tolerance import fp32_rounding
 from edgebench.testing.models import chain
 
 

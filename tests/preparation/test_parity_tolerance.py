@@ -17,13 +17,14 @@ from edgebench.measure.replicate import quality_checks
 from edgebench.measure.replicate.quality_checks import Standard
 from edgebench.models.output_distance import distances
 from edgebench.preparation.preparation_messages import (
-    NO_TIME_FOR_REFERENCE,
     Parity,
     PreparedModel,
     PrepareJob,
+    Reference,
 )
 from edgebench.preparation.prepare import prepare
 from edgebench.record import OutputCheck
+from edgebench.words import quality_words
 from tests.reduced_models import (
     KINDS,
     WIDTH,
@@ -78,22 +79,28 @@ def answers(model: Any) -> list[dict[str, Any]]:
 
 
 def judged(got: list[dict[str, Any]], found: PreparedModel) -> quality_checks.Deviation:
-    want = load_outputs(found.reference, 8)
-    return quality_checks.deviation(got, want, quality_checks.tolerance("as-is", found.parity))
+    want = load_outputs(found.reference.path, 8)
+    return quality_checks.deviation(
+        got, want, quality_checks.tolerance("as-is", found.reference.parity)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_in_reduced_precision_is_held_to_its_own_rounding(kind: str, tmp_path: Path) -> None:
     model = KINDS[kind](weights())
     found = prepared(model, tmp_path)
-    assert found.parity.arithmetic == kind.split(maxsplit=1)[0]
-    assert found.parity.moved["y"] > 1e-3
+    assert found.reference.parity.arithmetic == kind.split(maxsplit=1)[0]
+    assert found.reference.parity.moved["y"] > 1e-3
     assert judged(answers(model), found).held
     # One step of every value, drawn anew: what another right kernel may come to.
     moved = np.random.default_rng(1).standard_normal
     apart = [
-        {**each, "y": each["y"] + found.parity.moved["y"] * np.std(each["y"]) * moved((1, WIDTH))}
-        for each in load_outputs(found.reference, 8)
+        {
+            **each,
+            "y": each["y"]
+            + found.reference.parity.moved["y"] * np.std(each["y"]) * moved((1, WIDTH)),
+        }
+        for each in load_outputs(found.reference.path, 8)
     ]
     assert judged(apart, found).held
 
@@ -103,10 +110,14 @@ def test_where_time_is_short_what_a_file_computes_in_is_known_all_the_same(
     kind: str, tmp_path: Path
 ) -> None:
     found = prepare(job(KINDS[kind](weights()), tmp_path, without_reference=True))
-    assert (found.reference, found.reference_note) == ("", NO_TIME_FOR_REFERENCE)
-    assert found.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
+    assert (found.reference.path, found.reference.note) == (
+        "",
+        quality_words.NO_TIME_FOR_REFERENCE,
+    )
+    assert found.reference.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
     assert (
-        quality_checks.tolerance("as-is", found.parity).limit == quality_checks.REDUCED_PARITY_LIMIT
+        quality_checks.tolerance("as-is", found.reference.parity).limit
+        == quality_checks.REDUCED_PARITY_LIMIT
     )
 
 
@@ -119,8 +130,8 @@ def test_where_nobody_can_answer_what_a_file_computes_in_is_known_all_the_same(
     model.graph.output.append(onnx.ValueInfoProto(name="z", type=model.graph.output[0].type))
     model.opset_import.add(domain="elsewhere", version=1)
     found = prepared(model, tmp_path)
-    assert "no reference: ONNX Runtime cannot run the model" in found.reference_note
-    assert found.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
+    assert "no reference: ONNX Runtime cannot run the model" in found.reference.note
+    assert found.reference.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
 
 
 def test_each_run_of_the_reference_is_a_sign_of_life(tmp_path: Path) -> None:
@@ -139,7 +150,7 @@ def test_values_that_are_named_by_numbers_are_moved_as_well(tmp_path: Path) -> N
         node.output[:] = [names[name] for name in node.output]
     for output in model.graph.output:
         output.name = names[output.name]
-    assert set(prepared(model, tmp_path).parity.moved) == {names["y"], names["label"]}
+    assert set(prepared(model, tmp_path).reference.parity.moved) == {names["y"], names["label"]}
 
 
 def other_weights(given: dict[str, Any]) -> None:
@@ -169,12 +180,12 @@ def test_zeros_and_what_is_no_number_are_struck(kind: str, value: float, tmp_pat
 
 def test_a_file_in_fp32_is_held_to_a_thousandth_as_ever(tmp_path: Path) -> None:
     found = prepared(network(weights()), tmp_path)
-    assert (found.parity.arithmetic, found.parity.moved["label"]) == ("", 0)
-    assert 0 < found.parity.moved["y"] < 1e-4
-    assert quality_checks.tolerance("as-is", found.parity) == quality_checks.Tolerance(
+    assert (found.reference.parity.arithmetic, found.reference.parity.moved["label"]) == ("", 0)
+    assert 0 < found.reference.parity.moved["y"] < 1e-4
+    assert quality_checks.tolerance("as-is", found.reference.parity) == quality_checks.Tolerance(
         1e-3, "rounding in fp32"
     )
-    off = [{**each, "y": each["y"] * 1.002} for each in load_outputs(found.reference, 8)]
+    off = [{**each, "y": each["y"] * 1.002} for each in load_outputs(found.reference.path, 8)]
     assert not judged(off, found).held
 
 
@@ -182,11 +193,11 @@ def test_a_file_in_fp32_whose_answers_rounding_moves_visibly_is_held_to_that(
     tmp_path: Path,
 ) -> None:
     found = prepared(cancelling(weights()), tmp_path)
-    assert found.parity.reference == "the fp32 reference"
-    apart = distances(answers(cancelling(weights())), load_outputs(found.reference, 8))
+    assert found.reference.parity.named == "the fp32 reference"
+    apart = distances(answers(cancelling(weights())), load_outputs(found.reference.path, 8))
     assert apart["y"] > 1e-3  # an honest runtime, beyond the limit of other files
     assert judged(answers(cancelling(weights())), found).held
-    assert found.parity.moved["y"] < 0.1
+    assert found.reference.parity.moved["y"] < 0.1
     half = cancelling(weights())
     for tensor in half.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
@@ -211,20 +222,20 @@ def test_a_probability_of_nearly_zero_is_held_to_what_rounding_does_to_it(tmp_pa
     found = prepared(build(nodes, {**given, "far": np.full((1, 1), 11, np.float32)}), tmp_path)
     exact = [
         {**known, "y": 1 / (1 + np.exp(11 - each["x"] @ given["w0"].astype(float) @ given["w1"]))}
-        for each, known in zip(items("float32"), load_outputs(found.reference, 8), strict=True)
+        for each, known in zip(items("float32"), load_outputs(found.reference.path, 8), strict=True)
     ]
-    apart = distances(exact, load_outputs(found.reference, 8))["y"]
+    apart = distances(exact, load_outputs(found.reference.path, 8))["y"]
     assert apart > 1e-3
     assert judged(exact, found).held
-    assert found.fp32_rounding is not None
-    assert apart < MAX_ROUNDINGS * found.fp32_rounding
-    assert found.fp32_rounding < 1e-3
+    assert found.reference.rounding is not None
+    assert apart < MAX_ROUNDINGS * found.reference.rounding
+    assert found.reference.rounding < 1e-3
     assert not judged([{**each, "y": each["y"] * 1.01} for each in exact], found).held
 
 
 def test_the_reference_is_named_by_what_the_file_computes_in() -> None:
-    assert Parity().reference == "the fp32 reference"
-    assert Parity(arithmetic="int8").reference.startswith("the int8 file itself, unoptimised")
+    assert Parity().named == "the fp32 reference"
+    assert Parity(arithmetic="int8").named.startswith("the int8 file itself, unoptimised")
 
 
 def test_a_users_own_limit_goes_before_every_other_and_says_so() -> None:
@@ -310,7 +321,7 @@ def test_weights_beside_the_file_are_found(tmp_path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     cache = str(tmp_path / "cache")
     job = PrepareJob(task="seeded_inputs", source=str(path), source_sha256=digest, cache=cache)
-    assert prepare(job).parity == inside.parity
+    assert prepare(job).reference.parity == inside.reference.parity
 
 
 def test_weights_that_a_file_quantises_itself_do_not_move(tmp_path: Path) -> None:
@@ -326,7 +337,7 @@ def test_weights_that_a_file_quantises_itself_do_not_move(tmp_path: Path) -> Non
     found = prepared(
         build(nodes, {"w": np.ones((1, WIDTH), np.float32), **scale, **zero}), tmp_path
     )
-    assert not found.parity.arithmetic
+    assert not found.reference.parity.arithmetic
 
 
 def test_weights_of_few_bits_are_read_by_activations_of_8(tmp_path: Path) -> None:
@@ -339,8 +350,8 @@ def test_weights_of_few_bits_are_read_by_activations_of_8(tmp_path: Path) -> Non
     numbers = rng.integers(-100, 100, (WIDTH, WIDTH)).astype(np.int8)
     given = {"w": numbers, "scale": np.array(0.01, np.float32), "zero": np.array(0, np.int8)}
     found = prepared(build(nodes, given), tmp_path)
-    assert found.parity.arithmetic == "int8"
-    assert 1e-3 < found.parity.moved["y"] < 0.05
+    assert found.reference.parity.arithmetic == "int8"
+    assert 1e-3 < found.reference.parity.moved["y"] < 0.05
 
 
 RANDOM = {
@@ -359,7 +370,7 @@ def test_a_model_that_is_random_by_itself_is_named_so(kind: str, tmp_path: Path)
     nodes = [*RANDOM[kind], helper.make_node("ArgMax", ["x"], ["label"], axis=1)]
     given = {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
     found = prepared(build(nodes, given if kind == "Dropout" else {}), tmp_path)
-    assert found.parity.random == (
+    assert found.reference.parity.random == (
         f"the model is random by itself ({kind} 'sampler'): the same input gives other values of "
         "'y' each time"
     )
@@ -371,7 +382,7 @@ def test_a_random_model_is_held_to_nothing_and_its_quality_is_unknown(tmp_path: 
     task: Any = FakeTask()
     drawn = tmp_path / "drawn.npz"
     save_outputs(str(drawn), [{"y": np.ones(4)}])
-    standard = Standard(precision="as-is", reference=str(drawn), parity=parity)
+    standard = Standard(precision="as-is", reference=Reference(path=str(drawn), parity=parity))
     for _ in range(2):  # against the reference, then against the first process
         found = quality_checks.output_check(
             session, [{"x": np.ones(4)}], standard, expected=str(tmp_path / "e")
@@ -391,7 +402,7 @@ def test_an_output_that_rounding_alone_turns_into_another_is_unknown_and_not_wro
     parity = Parity(arithmetic="int8", moved={"y": 0.8})
     known = tmp_path / "known.npz"
     save_outputs(str(known), [{"y": np.full(4, 9.0)}])
-    standard = Standard(precision="as-is", reference=str(known), parity=parity)
+    standard = Standard(precision="as-is", reference=Reference(path=str(known), parity=parity))
     session: Any = FakeSession()
     expected = str(tmp_path / "e")
     found = quality_checks.output_check(session, [{"x": np.ones(4)}], standard, expected=expected)

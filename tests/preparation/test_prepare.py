@@ -81,7 +81,7 @@ def test_a_model_with_fixed_shapes_is_used_as_it_came(tmp_path: Path) -> None:
     assert prepared.sha256 == sha256_of(str(source))
     assert prepared.size_bytes == source.stat().st_size
     assert prepared.build_s is None
-    assert not prepared.reference_constant
+    assert not prepared.reference.constant
 
 
 def test_open_axes_are_fixed_to_the_batch(source: Path) -> None:
@@ -98,7 +98,7 @@ def test_open_axes_are_fixed_to_the_batch(source: Path) -> None:
 def test_precisions_are_different_files_with_one_reference(source: Path) -> None:
     prepared = [prepare(job(source, precision=p)) for p in ("fp32", "int8-dynamic", "int8-static")]
     assert len({model.sha256 for model in prepared}) == 3
-    assert len({model.reference for model in prepared}) == 1
+    assert len({model.reference.path for model in prepared}) == 1
     for model in prepared:
         loaded = onnx_file.load_model(Path(model.path))
         assert onnx_file.MIN_IR <= loaded.ir_version <= onnx_file.MAX_IR
@@ -112,7 +112,7 @@ def test_the_reference_holds_the_unquantised_answers(source: Path) -> None:
     request = job(source, precision="int8-static", seed=3)
     prepared = prepare(request)
     task = load_task(request.task, TaskContext(inputs=prepared.inputs, seed=3))
-    with np.load(prepared.reference) as archive:
+    with np.load(prepared.reference.path) as archive:
         assert sorted(archive.files) == [f"{index}/logits" for index in range(8)]
         for index in range(8):
             (want,) = models.run(source, dict(task.preprocess(task.raw(index))))
@@ -146,11 +146,13 @@ def test_items_that_a_file_of_arrays_would_change_are_left_to_workers() -> None:
 
 
 def test_another_seed_makes_another_reference(source: Path) -> None:
-    assert prepare(job(source, seed=1)).reference != prepare(job(source, seed=2)).reference
+    assert (
+        prepare(job(source, seed=1)).reference.path != prepare(job(source, seed=2)).reference.path
+    )
 
 
 def test_answers_that_ignore_the_input_are_told(tmp_path: Path) -> None:
-    assert prepare(job(write(tmp_path / "model.onnx", models.constant()))).reference_constant
+    assert prepare(job(write(tmp_path / "model.onnx", models.constant()))).reference.constant
 
 
 def test_a_prepared_model_is_taken_from_the_cache(source: Path) -> None:
@@ -223,7 +225,7 @@ def test_shapes_that_an_error_proposes_are_some_that_the_model_runs_with(tmp_pat
         prepare(seeded)
     assert caught.value.fix.startswith("--shape x=1,640 --shape state=2,1,4 (it runs with these")
     shapes: dict[str, list[int | str]] = {"x": [1, 640], "state": [2, 1, 4]}
-    assert prepare(msgspec.structs.replace(seeded, shapes=shapes)).reference
+    assert prepare(msgspec.structs.replace(seeded, shapes=shapes)).reference.path
 
 
 def test_where_no_size_was_found_an_error_says_so(tmp_path: Path) -> None:
@@ -260,8 +262,8 @@ def test_a_file_whose_branches_contradict_the_shapes_runs_as_it_came(tmp_path: P
     prepared = prepare(msgspec.structs.replace(asked, task=f"{tmp_path / 'task.py'}:Narrow"))
     assert (prepared.path, prepared.sha256) == (str(source), sha256_of(str(source)))
     assert [info.shape for info in prepared.inputs] == [(1, 4), (1,)]
-    assert not prepared.reference_constant
-    assert not prepared.reference_note
+    assert not prepared.reference.constant
+    assert not prepared.reference.note
 
 
 def test_one_file_at_other_sizes_is_asked_other_things(tmp_path: Path) -> None:
@@ -279,7 +281,7 @@ def test_one_file_at_other_sizes_is_asked_other_things(tmp_path: Path) -> None:
         assert prepared.path == str(source)
         x = load_outputs(prepared.items, 1)[0]["x"]
         assert x.shape == (1, width)
-        (y,) = load_outputs(prepared.reference, 1)[0].values()
+        (y,) = load_outputs(prepared.reference.path, 1)[0].values()
         assert y == pytest.approx(0.5 * x.sum(axis=1, keepdims=True).repeat(2, axis=1), rel=1e-5)
 
 
@@ -295,15 +297,15 @@ def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path
     prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
     assert (
         "compared with those of ONNX's own evaluator: ONNX Runtime cannot run"
-        in prepared.reference_note
+        in prepared.reference.note
     )
-    assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
-    outputs = load_outputs(prepared.reference, 8)
+    assert prepared.reference.parity.named.endswith("itself in ONNX's own evaluator")
+    outputs = load_outputs(prepared.reference.path, 8)
     assert len(outputs) == 8
     assert outputs[0]["y"].dtype == np.float32
-    assert not prepared.reference_constant
+    assert not prepared.reference.constant
     assert prepared.inputs[0].shape == (1, 8)
-    assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
+    assert prepared.reference.parity.named.endswith("itself in ONNX's own evaluator")
 
 
 def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> None:
@@ -312,8 +314,8 @@ def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> 
     model.graph.node[1].op_type, model.graph.node[1].domain = "Another", "elsewhere"
     model.opset_import.add(domain="elsewhere", version=1)
     prepared = prepare(job(write(tmp_path / "model.onnx", model)))
-    assert prepared.reference == ""
-    assert "no reference: ONNX Runtime cannot run the model" in prepared.reference_note
+    assert prepared.reference.path == ""
+    assert "no reference: ONNX Runtime cannot run the model" in prepared.reference.note
 
 
 def test_want_of_memory_is_no_word_on_what_onnx_runtime_can_run(

@@ -111,5 +111,5 @@ def test_fp32_reaches_the_measured_quality(
     def infer(queries: Sequence[Feeds]) -> list[Outputs]:
         return [dict(zip(names, session.run(names, query), strict=True)) for query in queries]
 
-    assert not model.reference_constant
+    assert not model.reference.constant
     assert task.evaluate(infer) == pytest.approx(MEASURED[name], rel=0.02)

@@ -131,4 +131,4 @@ def test_the_quality_is_as_measured(
     wanted, good = MEASURED[name, precision]
     assert {metric: values[metric] for metric in wanted} == pytest.approx(wanted, abs=0.015)
     assert passes(workload, values, dict(task.metrics)) == good
-    assert not model.reference_constant
+    assert not model.reference.constant

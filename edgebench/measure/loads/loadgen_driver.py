@@ -35,8 +35,6 @@ MAX_KEPT = 8192
 
 
 class Load(NamedTuple):
-    """What LoadGen is to send."""
-
     scenario: Scenario
     queries: int
     window_ns: int  # that they took in the own loop

@@ -37,8 +37,6 @@ class Query(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """How long to go on."""
-
     seconds: float
     changes: int = CHANGES
     min_queries: int = 0

@@ -81,33 +81,22 @@ NO_METER = Windows()
 
 
 class Inputs:
-    """Candidates of a task's items."""
-
     def __init__(self, items: Sequence[Feeds]) -> None:
         self._items = items
         self.items = len(items)
 
     def kind_of(self, seed: int) -> str:
-        return kind_of(seed)
+        """What a candidate is made by. The first seeds are the items themselves."""
+        return KINDS[0] if seed < ITEMS else KINDS[seed % len(KINDS)]
 
     def make(self, seed: int) -> Feeds:
-        return candidate(self._items, seed)
-
-
-def kind_of(seed: int) -> str:
-    """What a candidate is made by. The first seeds are the items themselves."""
-    return KINDS[0] if seed < ITEMS else KINDS[seed % len(KINDS)]
-
-
-def candidate(items: Sequence[Feeds], seed: int) -> Feeds:
-    """The inputs of a seed."""
-    first = items[seed % len(items)]
-    kind = kind_of(seed)
-    if kind == KINDS[0]:
-        return first
-    drawn = np.random.RandomState([seed])
-    second = items[drawn.randint(len(items))]
-    return {name: _changed(kind, array, second[name], drawn) for name, array in first.items()}
+        first = self._items[seed % self.items]
+        kind = self.kind_of(seed)
+        if kind == KINDS[0]:
+            return first
+        drawn = np.random.RandomState([seed])
+        second = self._items[drawn.randint(self.items)]
+        return {name: _changed(kind, array, second[name], drawn) for name, array in first.items()}
 
 
 def _changed(kind: str, array: Any, other: Any, drawn: np.random.RandomState) -> Any:
@@ -134,12 +123,15 @@ def _small_copies(array: Any, times: int) -> Any:
     return np.ascontiguousarray(made)
 
 
-class Guarded:
-    """Serves; an input that is refused took no time, and is counted."""
+class _Trials:
+    """Serves candidates; an input that is refused took no time, and is counted."""
 
-    def __init__(self, serve: Serve) -> None:
-        self._serve = serve
+    def __init__(self, serve: Serve, candidates: Candidates) -> None:
+        self._serve, self.candidates = serve, candidates
         self.failures: list[str] = []
+
+    def time_ns(self, seed: int) -> int:
+        return self(self.candidates.make(seed)).whole_ns
 
     def __call__(self, made: Any) -> Timed:
         try:
@@ -167,23 +159,22 @@ def search(
     """
     begin = clock()
     needed_s = 2 * windows.seconds
-    guarded = Guarded(serve)
+    trials = _Trials(serve, candidates)
     with no_gc():
-        first = _first_round(
-            guarded, candidates, round(FIRST_SHARE * seconds * 1e9), seed, effort.least, clock
-        )
-        median_seed = _median_item(guarded, candidates, first)
+        limit_ns = round(FIRST_SHARE * seconds * 1e9)
+        first = _first_round(trials, limit_ns, seed, effort.least, clock)
+        median_seed = _median_item(trials, first)
         deadline = begin + round(seconds * 1e9)
         times = first
         while len(times) > 1:
-            times = _slower_part(guarded, candidates, times)
+            times = _slower_part(trials, times)
             if clock() > deadline:
                 break
         worst_seed = max(times, key=lambda each: times[each])
-        worst, typical = _confirmed(guarded, candidates, worst_seed, median_seed, effort.confirming)
+        worst, typical = _confirmed(trials, worst_seed, median_seed, effort.confirming)
         took_ns = clock() - begin
         finalists = _slowest_of_each_kind(candidates, first, worst_seed)
-        metered = _metered(guarded, candidates, [median_seed, *finalists], seconds, windows)
+        metered = _metered(trials, [median_seed, *finalists], seconds, windows)
     return WorstCase(
         tried=len(first),
         seconds=took_ns / 1e9,
@@ -197,50 +188,51 @@ def search(
         median_tokens=typical[-1].tokens,
         energy_windows=metered,
         energy_needed_s=needed_s if needed_s > seconds else None,
-        failed=len(guarded.failures),
-        failure=guarded.failures[0] if guarded.failures else "",
+        failed=len(trials.failures),
+        failure=trials.failures[0] if trials.failures else "",
     )
 
 
 def _first_round(
-    serve: Serve, candidates: Candidates, limit_ns: int, seed: int, least: int, clock: Clock
+    trials: _Trials, limit_ns: int, seed: int, least: int, clock: Clock
 ) -> dict[int, int]:
     """Seed -> time, of all items and as many others as fit."""
     begin = clock()
     drawn = random.Random(seed)
     times: dict[int, int] = {}
     for number in range(MAX_CANDIDATES):
-        each = number if number < candidates.items else drawn.randrange(ITEMS, MAX_SEED)
-        times[each] = serve(candidates.make(each)).whole_ns
+        known = number < trials.candidates.items
+        each = number if known else drawn.randrange(ITEMS, MAX_SEED)
+        times[each] = trials.time_ns(each)
         if number >= least and clock() - begin > limit_ns:
             break
     return times
 
 
-def _slower_part(serve: Serve, candidates: Candidates, times: dict[int, int]) -> dict[int, int]:
+def _slower_part(trials: _Trials, times: dict[int, int]) -> dict[int, int]:
     """The slower quarter with the shorter of its former time and a new one."""
     count = max(1, len(times) // KEPT_SHARE)
     kept = sorted(times, key=lambda each: -times[each])[:count]
-    return {each: min(times[each], serve(candidates.make(each)).whole_ns) for each in kept}
+    return {each: min(times[each], trials.time_ns(each)) for each in kept}
 
 
-def _median_item(serve: Serve, candidates: Candidates, first: dict[int, int]) -> int:
+def _median_item(trials: _Trials, first: dict[int, int]) -> int:
     """Which of the items takes the median time, by the shorter of its first run and a new one."""
-    items = [seed for seed in range(candidates.items) if seed in first]
-    times = {each: min(first[each], serve(candidates.make(each)).whole_ns) for each in items}
+    items = [seed for seed in range(trials.candidates.items) if seed in first]
+    times = {each: min(first[each], trials.time_ns(each)) for each in items}
     order = sorted(items, key=lambda each: times[each])
     return order[(len(order) - 1) // 2]
 
 
 def _confirmed(
-    serve: Serve, candidates: Candidates, worst_seed: int, median_seed: int, count: int
+    trials: _Trials, worst_seed: int, median_seed: int, count: int
 ) -> tuple[list[Timed], list[Timed]]:
     """Fresh times of both, in turn, so that drift meets both alike."""
-    worst_made, typical_made = candidates.make(worst_seed), candidates.make(median_seed)
+    worst_made, typical_made = map(trials.candidates.make, (worst_seed, median_seed))
     worst, typical = [], []
     for _ in range(count):
-        worst.append(serve(worst_made))
-        typical.append(serve(typical_made))
+        worst.append(trials(worst_made))
+        typical.append(trials(typical_made))
     return worst, typical
 
 
@@ -256,32 +248,30 @@ def _slowest_of_each_kind(
 
 
 def _metered(
-    serve: Guarded, candidates: Candidates, seeds: Sequence[int], seconds: float, windows: Windows
+    trials: _Trials, seeds: Sequence[int], seconds: float, windows: Windows
 ) -> list[EnergyWindow]:
     """A window of each, as many as fit into the time; none where not even two do, or the median item fails."""
     fitting = int(seconds / windows.seconds) if windows.seconds else 0
     if fitting < 2:
         return []
-    found = [_window(serve, candidates, seed, windows) for seed in seeds[:fitting]]
+    found = [_window(trials, seed, windows) for seed in seeds[:fitting]]
     return [each for each in found if each is not None] if found[0] else []
 
 
-def _window(
-    serve: Guarded, candidates: Candidates, seed: int, windows: Windows
-) -> EnergyWindow | None:
+def _window(trials: _Trials, seed: int, windows: Windows) -> EnergyWindow | None:
     """None: the input was refused now."""
-    made, clock, queries = candidates.make(seed), windows.clock, 0
-    failures = len(serve.failures)
+    made, clock, queries = trials.candidates.make(seed), windows.clock, 0
+    failures = len(trials.failures)
     start = end = clock()
     while end - start < windows.seconds * 1e9:
-        serve(made)
+        trials(made)
         queries += 1
         end = clock()
-        if len(serve.failures) > failures:
+        if len(trials.failures) > failures:
             return None
     return EnergyWindow(
         seed=seed,
-        kind=candidates.kind_of(seed),
+        kind=trials.candidates.kind_of(seed),
         inferences=queries * windows.inferences,
         start_ns=start,
         end_ns=end,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from edgebench.generation import Prompts
 from edgebench.measure.loads.worst_inputs import Effort
+from edgebench.measure.replicate.kept_prefix import common_length
 
 KINDS = ("item", "other item", "any tokens", "one token", "other order")
 #: A request takes long: fewer are tried, and timed, at least.
@@ -37,7 +38,6 @@ class PromptCandidates:
         return KINDS[0] if seed < self.items else KINDS[1 + seed % (len(KINDS) - 1)]
 
     def make(self, seed: int) -> Prompts:
-        """The prompts of a seed."""
         kind = self.kind_of(seed)
         if kind == "item":
             return self._made[seed]
@@ -64,10 +64,5 @@ def _template(prompts: Sequence[list[int]]) -> tuple[int, int]:
     that could be told apart."""
     if len(prompts) < 2:
         return 0, 0
-    head = _alike(prompts)
-    return head, min(_alike([each[::-1] for each in prompts]), min(map(len, prompts)) - head)
-
-
-def _alike(rows: Sequence[Sequence[int]]) -> int:
-    columns = enumerate(zip(*rows, strict=False))
-    return next((place for place, each in columns if len(set(each)) > 1), min(map(len, rows)))
+    head = common_length(prompts)
+    return head, min(common_length([each[::-1] for each in prompts]), min(map(len, prompts)) - head)

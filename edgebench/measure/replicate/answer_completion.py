@@ -112,7 +112,6 @@ def _lasted_ns(begin: int, end: int) -> int:
 
 
 def max_queries(pairs: int) -> int:
-    """Runs that the check makes at most."""
     return 2 * ATTEMPTS * (COLD_PAIRS + pairs)
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgebench import registry
 from edgebench.definitions.companion_load import BLOCK_BYTES
 from edgebench.measure.worker_messages import Companion, CompanionReady
 from edgebench.processes.memory_limit import be_first_to_go
 from edgebench.processes.parent_tie import die_with_parent
+from edgebench.words import note_words
 
 if TYPE_CHECKING:
     from edgebench.measure.worker_messages import Job
@@ -42,7 +42,7 @@ def main() -> None:
         load, note = _load(asked)
         said = CompanionReady(note=note)
     except MemoryError:
-        load, said = None, CompanionReady(error="there is no memory left for it")
+        load, said = None, CompanionReady(error=note_words.NO_MEMORY_FOR_COMPANION)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from its load is told in the row
         load, said = None, CompanionReady(error=f"{type(error).__name__}: {error}")
     os.write(result_fd, msgspec.json.encode(said) + b"\n")
@@ -98,25 +98,17 @@ def _copying(bytes_per_s: float) -> tuple[Callable[[], None], str]:
         time.sleep(max(0.0, period_s - (time.perf_counter() - begin_s)))
 
     short = reached < MIN_REACHED * bytes_per_s
-    return paced, f"one process reaches {reached / 1e9:.1f} GB/s alone" if short else ""
+    return paced, note_words.copies_reach(reached) if short else ""
 
 
 def _inference(job: Job) -> Callable[[], None]:
-    """A closed loop of another model's inferences."""
-    from edgebench.files.model_outputs import load_outputs
     from edgebench.measure.replicate import steps
     from edgebench.preparation import input_pool
 
-    backend = registry.load(job.backend)
-    os.environ.update(backend.environment(job.options))
+    backend = steps.backend_of(job)
     backend.import_runtime()
     session = backend.open(steps.model_file(job), job.options)
-    if job.items:
-        items = load_outputs(job.items, input_pool.POOL * job.batch)
-    else:
-        items = input_pool.pool_items(
-            steps.task_of(job, job.fp32_inputs or session.inputs), job.batch
-        )
+    items = steps.items_of(job, lambda: steps.task_of(job, job.fp32_inputs or session.inputs))
     pool = cycle([session.prepare(feeds) for feeds in input_pool.pool_of(items, job.batch)])
     session.run(next(pool))
 

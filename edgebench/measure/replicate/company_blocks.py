@@ -45,8 +45,6 @@ class Blocks(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How many pairs of blocks there are, and how long a block takes."""
-
     pairs: int
     block_s: float
 

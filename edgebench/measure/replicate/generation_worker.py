@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgebench import record
 from edgebench.generation import GenerationSession, Prompts, Room, Watched
 from edgebench.measure.replicate import request_kinds, steps
 from edgebench.measure.replicate.check_plan import CheckPlan, check_plan
@@ -19,18 +20,6 @@ from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.reruns import SCALING_CUT
 from edgebench.measure.worker_messages import Done, GenerateJob, Job
 from edgebench.probes import process_accounting, process_memory
-from edgebench.record import (
-    Generate,
-    Memory,
-    OutputCheck,
-    Pipeline,
-    PlainDecoding,
-    Replicate,
-    Request,
-    Unseen,
-    Warmup,
-    WorstCase,
-)
 from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
@@ -100,11 +89,11 @@ class _Start:
     task: GenerationTask
     attempts: Attempts | None
     pool: list[Prompts]
-    ask: Callable[..., Request]
+    ask: Callable[..., record.Request]
     choose: Choose | None
     each_s: float  # of a request
     used: steps.Used
-    warmup: Warmup
+    warmup: record.Warmup
     load_ns: int
     draft_bytes: int | None
     first_ns: int
@@ -136,7 +125,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
 
     choose = _choose(job, task)
 
-    def ask(prompts: Prompts, new_tokens: int = asked.new_tokens) -> Request:
+    def ask(prompts: Prompts, new_tokens: int = asked.new_tokens) -> record.Request:
         request_kinds.before(session, prompts)
         request, _ = requests.timed_request(
             session, prompts, new_tokens, choose=choose, ends=task.ends
@@ -172,8 +161,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     )
 
 
-def _measurement(start: _Start) -> tuple[steps.Counted, list[Request]]:
-    """The window whose latencies are the replicate's, and its requests."""
+def _measurement(start: _Start) -> tuple[steps.Counted, list[record.Request]]:
     from edgebench.measure.replicate import generation_loops, loops
 
     job = start.job
@@ -194,10 +182,9 @@ def _measurement(start: _Start) -> tuple[steps.Counted, list[Request]]:
 
 
 def _timed(
-    start: _Start, requests: list[Request], peak: Memory, started: str, import_ns: int
-) -> Replicate:
-    """The replicate as far as it is timed."""
-    generated = Generate(
+    start: _Start, requests: list[record.Request], peak: record.Memory, started: str, import_ns: int
+) -> record.Replicate:
+    generated = record.Generate(
         requests=requests,
         width=start.session.width,
         positions=start.session.positions,
@@ -207,7 +194,7 @@ def _timed(
         draft_bytes=start.draft_bytes,
         draft_sha256=start.asked.draft.sha256 if start.asked.draft else "",
     )
-    return Replicate(
+    return record.Replicate(
         index=start.job.index,
         status="ok",
         started_utc=started,
@@ -226,7 +213,7 @@ class _Behind:
     end in one of these."""
 
     start: _Start
-    replicate: Replicate
+    replicate: record.Replicate
     digest: str
 
     def phase(self, name: str, limit_s: float = 0.0) -> None:
@@ -239,14 +226,14 @@ class _Behind:
         """Returns what a whole quality pass is thought to take."""
         return JUDGED_TOKENS * _token_s(self.replicate)
 
-    def without_quality(self, replicate: Replicate) -> Replicate:
+    def without_quality(self, replicate: record.Replicate) -> record.Replicate:
         from edgebench.measure.replicate.quality_pass import without_quality
 
         job, task = self.start.job, self.start.task
         return without_quality(replicate, job.quality, task.metrics, len(task), self.needed_s)
 
 
-def _output_check(behind: _Behind) -> OutputCheck:
+def _output_check(behind: _Behind) -> record.OutputCheck:
     from edgebench.measure.replicate import quality_checks
 
     start = behind.start
@@ -254,7 +241,9 @@ def _output_check(behind: _Behind) -> OutputCheck:
     return quality_checks.logits_check(start.session, start.pool[0], expected=start.job.expected)
 
 
-def _with_quality(replicate: Replicate, behind: _Behind, left: QualityTime) -> Replicate:
+def _with_quality(
+    replicate: record.Replicate, behind: _Behind, left: QualityTime
+) -> record.Replicate:
     """The replicate with its quality, over as many items as the budget leaves time for."""
     from edgebench.measure.replicate.quality_pass import judged, with_quality
 
@@ -267,7 +256,9 @@ def _with_quality(replicate: Replicate, behind: _Behind, left: QualityTime) -> R
     return with_quality(replicate, quality, behind.needed_s)
 
 
-def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> Replicate:
+def _with_scaling(
+    replicate: record.Replicate, behind: _Behind, left: QualityTime
+) -> record.Replicate:
     """The replicate with the problems of test-time scaling, likewise; as it is where none are asked for."""
     from edgebench.measure.replicate.sampling_plan import answer_questions
 
@@ -287,7 +278,7 @@ def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> R
     )
 
 
-def _token_s(replicate: Replicate) -> float:
+def _token_s(replicate: record.Replicate) -> float:
     """Returns the time of one written token, with a batch side by side."""
     requests = replicate.generate.requests if replicate.generate else []
     took = [request.token_ns[-1] / len(request.token_ns) for request in requests]
@@ -303,7 +294,7 @@ def _task(job: Job) -> GenerationTask:
         options=job.task_options,
         model_asset=Path(job.model_asset),
         seed=job.seed,
-        reference=Path(job.reference) if job.reference else None,
+        reference=Path(job.reference.path) if job.reference.path else None,
     )
     return load_generation_task(job.task, context, (job.quality.metric, *job.quality.also))
 
@@ -329,7 +320,7 @@ def _pool(task: GenerationTask, asked: GenerateJob, width: int) -> list[Prompts]
     return pool
 
 
-def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
+def _plain_decoding(behind: _Behind) -> record.PlainDecoding | None:
     """The same prompts as they were asked for and plainly, in turns: equal answers, and what it gains here."""
     start = behind.start
     compared = start.asked.turns or MAX_COMPARED
@@ -339,7 +330,7 @@ def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
     )
 
 
-def _worst_case(behind: _Behind) -> WorstCase | None:
+def _worst_case(behind: _Behind) -> record.WorstCase | None:
     """The prompt whose answer takes longest of those found in the time that was given; None: it was not asked for.
 
     Answers end where the model ends them, at the tokens of a request at the latest; of conversations it is their last
@@ -387,7 +378,9 @@ def _worst_case(behind: _Behind) -> WorstCase | None:
     )
 
 
-def _equal_to_plain(replicate: Replicate, plain: PlainDecoding | None) -> Replicate:
+def _equal_to_plain(
+    replicate: record.Replicate, plain: record.PlainDecoding | None
+) -> record.Replicate:
     """The replicate with what plain decoding answered; invalid where that is something else."""
     if plain is None or replicate.generate is None:
         return replicate
@@ -415,7 +408,7 @@ def _choose(job: Job, task: GenerationTask) -> Choose | None:
     return Sampler(job.seed + 1000 * job.index, task.temperature)
 
 
-def _twice(behind: _Behind) -> Unseen:
+def _twice(behind: _Behind) -> record.Unseen:
     """Prompts that are given twice in a row: a runtime that keeps the beginning of one answers sooner."""
     from edgebench.measure.replicate import generation_loops as requests
 
@@ -425,17 +418,17 @@ def _twice(behind: _Behind) -> Unseen:
     fresh = [_prompts(start.task, start.asked, job.batch, beyond + n) for n in range(count)]
     again_ns, first_ns = requests.first_and_again(lambda prompts: start.ask(prompts, 1), fresh)
     caching = looks_cached(again_ns, first_ns, max(first_ns))
-    return Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)
+    return record.Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)
 
 
-def _pipeline(behind: _Behind) -> Pipeline:
+def _pipeline(behind: _Behind) -> record.Pipeline:
     """The application's way: template and tokenizer, the request, and the answer as text."""
     from edgebench.measure.replicate import generation_loops as requests
 
     start, task, batch = behind.start, behind.start.task, behind.start.job.batch
     behind.phase("measurement of the pipeline", _PIPELINE * start.each_s)
     clock = time.perf_counter_ns
-    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    split = record.Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
     for number in range(_PIPELINE):
         begin = clock()
         prompts = _prompts(task, start.asked, batch, 500 + number)

@@ -24,6 +24,7 @@ from edgebench.measure.replicate import loops, steps
 from edgebench.measure.replicate.worker import cold_start
 from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
+from edgebench.processes.child_job import leave
 from edgebench.record import Instructions, Replicate
 
 COUNTED_S: Final = 10.0  # of a count, as far as anybody knows before
@@ -42,14 +43,12 @@ def main() -> None:
     link, job, started = begin(sys.argv[2:5])
     try:
         found = counted(job, link, Callgrind(dump))
-    except EdgebenchError as error:
-        found = uncounted(error.message)
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises here is no fault of the row
-        found = uncounted(steps.explain(error, job.task, job.backend)[1])
+        _, why = steps.failure(error, job)
+        found = uncounted(why.message)
     replicate = Replicate(index=job.index, status="ok", started_utc=started, instructions=[found])
     link.done(Done(replicate))
-    sys.stdout.flush()
-    os._exit(0)
+    leave()
 
 
 def uncounted(why: str) -> Instructions:

@@ -35,7 +35,7 @@ from edgebench.measure.replicate.quality_pass import (
 )
 from edgebench.models.output_distance import distances
 from edgebench.preparation.input_pool import Feeds, Outputs, never_seen, split, stack
-from edgebench.preparation.preparation_messages import NO_TIME_FOR_REFERENCE, Parity
+from edgebench.preparation.preparation_messages import Parity, Reference
 from edgebench.preparation.quantization_noise import MAX_FP32_ROUNDING
 from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.task import Task
@@ -52,7 +52,7 @@ REDUCED_PARITY_LIMIT = 0.1
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
 #: An output that rounding moves by so much of its size has no other content: a text detector's on noise.
 NEARLY_ALL = 0.9
-FP32_REFERENCE = Parity()
+_PARITY = QualitySpec(metric=PARITY_METRIC)
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
@@ -157,11 +157,6 @@ def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Toleranc
     return max(deviations, key=lambda each: each.error / each.limit if each.limit else each.error)
 
 
-def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
-    """The largest distance of an output; infinite where shapes or names differ."""
-    return max(distances(got, want).values(), default=0.0)
-
-
 @dataclass(frozen=True)
 class Matched:
     """A head's outputs under the names of base's, and a note where the names are not the same."""
@@ -193,19 +188,14 @@ def _listed(outputs: Outputs) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """Holds what outputs are held to, and by which limit."""
-
     precision: str
-    reference: str  # npz of outputs; "": there is none
+    reference: Reference = field(default_factory=Reference)
     batch: int = 1
-    constant: bool = False  # the reference is the same whatever the input
-    note: str = ""  # who made the reference where that is not ONNX Runtime, or why there is none
-    parity: Parity = FP32_REFERENCE
     asked: float | None = None  # the user's own limit
 
     @property
     def tolerance(self) -> Tolerance:
-        return tolerance(self.precision, self.parity, self.asked)
+        return tolerance(self.precision, self.reference.parity, self.asked)
 
 
 def output_check(
@@ -219,7 +209,7 @@ def output_check(
     Called after the measured window, so that it sees the session in the state that was timed. A model
     that is random by itself is held to nothing.
     """
-    batch, parity, count = standard.batch, standard.parity, len(items)
+    batch, parity, count = standard.batch, standard.reference.parity, len(items)
     session.reset()
     got = infer(session, batch, items)
     same = _with_rounding(SAME_SESSION_LIMIT, quality_words.ONE_DEPLOYMENT, parity, times=1)
@@ -227,16 +217,16 @@ def output_check(
         want, against, allowed = load_outputs(expected, count), "replicate 0", same
     else:
         save_outputs(expected, got)
-        if not standard.reference:
+        if not standard.reference.path:
             session.reset()
             want, got, against, allowed = got, infer(session, batch, items), "itself", same
         else:
-            want, against = load_outputs(standard.reference, count), parity.reference
+            want, against = load_outputs(standard.reference.path, count), parity.named
             allowed = standard.tolerance
     largest = deviation(got, want, allowed)
     # A reduced precision is judged by its quality, and randomness by nothing.
     free = bool(parity.random) or (
-        against == parity.reference
+        against == parity.named
         and standard.asked is None
         and (standard.precision not in PARITY_LIMIT or drowned(largest, parity))
     )
@@ -334,7 +324,7 @@ def quality(
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
     labelled = by_labels(unlimited)
-    if standard.parity.random:
+    if standard.reference.parity.random:
         return labelled  # labels alone can judge it
     beside = by_parity()
     return msgspec.structs.replace(
@@ -362,7 +352,6 @@ def _labelled_quality(
     lanes: int,
     time: QualityTime,
 ) -> Quality:
-    """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
     with side_by_side(lanes) as spread:
 
@@ -370,27 +359,26 @@ def _labelled_quality(
             return infer(session, batch, items, spread)
 
         if time == UNLIMITED:
-            return judged(task.evaluate(run), task.metrics, spec, len(task))
+            return judged(task.evaluate(run), task.metrics, spec, len(task), len(task))
         values, items = in_time(task, run, batch * lanes, time)
     return judged(values, task.metrics, spec, items, len(task))
 
 
 def _parity_quality(session: Session, task: Task, standard: Standard, time: QualityTime) -> Quality:
-    """Parity with the reference on the first items."""
-    batch, parity, note = standard.batch, standard.parity, standard.note
-    allowed = standard.tolerance
-    if not standard.reference:
-        cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
+    batch, reference, allowed = standard.batch, standard.reference, standard.tolerance
+    parity, note = reference.parity, reference.note
+    if not reference.path:
+        cut = len(task) if note == quality_words.NO_TIME_FOR_REFERENCE else None
         return _unknown_parity(note or quality_words.NO_REFERENCE, of=cut)
     if parity.random:
         return _unknown_parity(quality_words.random_model(why=parity.random))
-    want = load_outputs(standard.reference, len(task))
+    want = load_outputs(reference.path, len(task))
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
     if not got:
-        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+        return unknown_quality(_PARITY, "lower", len(want))
     largest = deviation(got, want[: len(got)], allowed)
     why = ""
-    if standard.constant:
+    if reference.constant:
         why = quality_words.CONSTANT_OUTPUTS
     elif not largest.held and drowned(largest, parity) and standard.asked is None:
         moved = parity.moved[largest.output]
@@ -399,7 +387,7 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
         )
     elif not largest.held:
         why = quality_words.outputs_differ(
-            against=parity.reference, error=largest.error, limit=largest.limit, basis=allowed.basis
+            against=parity.named, error=largest.error, limit=largest.limit, basis=allowed.basis
         )
     return Quality(
         metric=PARITY_METRIC,
@@ -416,18 +404,7 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
 
 
 def _unknown_parity(why: str, of: int | None = None) -> Quality:
-    """`of`: how many items the budget left unjudged."""
-    return Quality(
-        metric=PARITY_METRIC,
-        value=None,
-        floor=None,
-        better="lower",
-        passed=False,
-        items=0,
-        of=of,
-        kind="parity",
-        reason=why,
-    )
+    return unknown_quality(_PARITY, "lower", of, why, "parity")
 
 
 def unseen(

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from edgebench.measure.replicate.quality_limits import against_limits
 from edgebench.measure.reruns import QUALITY_CUT
-from edgebench.record import Quality, Replicate
+from edgebench.record import Limit, Quality, Replicate
 from edgebench.task import OutOfTime
-from edgebench.words import unknown_words
+from edgebench.words import quality_words, unknown_words
 from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
+    from edgebench.definitions.workload import Limit as LimitSpec
     from edgebench.definitions.workload import Quality as QualitySpec
     from edgebench.preparation.input_pool import Feeds, Outputs
     from edgebench.task import Metric, Task
@@ -115,27 +115,16 @@ def judged(
     metrics: Mapping[str, Metric],
     spec: QualitySpec,
     items: int,
-    of: int | None = None,
-) -> Quality:
-    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
-    if of is not None and items < of:
-        return judged_in_part(values, metrics, spec, items, of)
-    return against_limits(values, metrics, spec, items)
-
-
-def judged_in_part(
-    values: Mapping[str, float],
-    metrics: Mapping[str, Metric],
-    spec: QualitySpec,
-    items: int,
     of: int,
 ) -> Quality:
-    """Metrics over some of the items against the workload's limits; without any, unknown."""
+    """Metrics over `items` of `of` against the workload's limits; without any, unknown."""
+    if items >= of:
+        return _against_limits(values, metrics, spec, items)
     if spec.metric not in values:
         better = metrics[spec.metric].better if spec.metric in metrics else "higher"
         return unknown_quality(spec, better, of)
     known = {name: values.get(name, math.nan) for name in (spec.metric, *spec.also)}
-    quality = against_limits(known, metrics, spec, items)
+    quality = _against_limits(known, metrics, spec, items)
     interval = _interval(quality.value, metrics[spec.metric], items)
     quality = msgspec.structs.replace(quality, of=of, interval=interval)
     if interval is None and quality.floor is not None:
@@ -144,6 +133,44 @@ def judged_in_part(
         reasons = "; ".join(filter(None, (unknown, quality.reason)))
         return msgspec.structs.replace(quality, passed=False, reason=reasons)
     return quality
+
+
+def _against_limits(
+    values: Mapping[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+) -> Quality:
+    main = _judge(spec.metric, spec, metrics, values)
+    also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
+    broken = [limit for limit in (main, *also) if not limit.passed]
+    return Quality(
+        metric=spec.metric,
+        value=main.value,
+        floor=main.limit,
+        better=main.better,
+        passed=not broken,
+        items=items,
+        kind="labels",
+        also=also,
+        reason="; ".join(map(quality_words.broken_limit, broken)),
+    )
+
+
+def _judge(
+    name: str, spec: LimitSpec, metrics: Mapping[str, Metric], values: Mapping[str, float]
+) -> Limit:
+    metric = metrics.get(name)
+    if metric is None or name not in values:
+        raise ValueError(f"the task gives no metric {name!r}; it gives {', '.join(sorted(values))}")
+    value = float(values[name])
+    limit = spec.floor if metric.better == "higher" else spec.ceiling
+    known = math.isfinite(value)
+    held = limit is None or (value >= limit if metric.better == "higher" else value <= limit)
+    return Limit(
+        metric=name,
+        value=value if known else None,
+        limit=limit,
+        better=metric.better,
+        passed=known and held,
+    )
 
 
 def _interval(value: float | None, metric: Metric, items: int) -> tuple[float, float] | None:
@@ -156,8 +183,14 @@ def _interval(value: float | None, metric: Metric, items: int) -> tuple[float, f
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def unknown_quality(spec: QualitySpec, better: Literal["higher", "lower"], of: int) -> Quality:
-    """Quality of which the budget left nothing."""
+def unknown_quality(
+    spec: QualitySpec,
+    better: Literal["higher", "lower"],
+    of: int | None,
+    why: str = unknown_words.QUALITY_OUT_OF_TIME,
+    kind: Literal["labels", "parity"] = "labels",
+) -> Quality:
+    """Quality without a value. `of`: how many items the budget left unjudged."""
     return Quality(
         metric=spec.metric,
         value=None,
@@ -166,7 +199,8 @@ def unknown_quality(spec: QualitySpec, better: Literal["higher", "lower"], of: i
         passed=False,
         items=0,
         of=of,
-        reason=unknown_words.QUALITY_OUT_OF_TIME,
+        kind=kind,
+        reason=why,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from edgebench.backend import Backend, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import Drafting, GenerationSession, Prompts, Room, check_room
-from edgebench.measure.replicate.kept_prefix import KeptPrefix
+from edgebench.measure.replicate.kept_prefix import KeptPrefix, common_length
 from edgebench.measure.replicate.speculation import (
     ModelDraft,
     PromptLookup,
@@ -234,12 +234,11 @@ def _difference(
     answers are equal."""
     if plain == other:
         return None
-    pairs = enumerate(zip(plain, other, strict=False))
-    place = next((n for n, (a, b) in pairs if a != b), min(len(plain), len(other)))
-    if place >= min(len(plain), len(other)):
+    said, others = ([token for [token] in answer] for answer in (plain, other))
+    place = common_length([said, others])
+    if place >= min(len(said), len(others)):
         return place, None
-    said = [token for [token] in plain[:place]]
     row = session.logits(session.prefill([prompts[0]]))[0]
-    for token in said:
+    for token in said[:place]:
         row = session.logits(session.step([token]))[0]
-    return place, float(row[plain[place][0]] - row[other[place][0]])
+    return place, float(row[said[place]] - row[others[place]])

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from edgebench import registry
+from edgebench import record, registry
 from edgebench.analysis.per_row.rate_search import rounded
 from edgebench.backend import Backend, ModelFile, Session
-from edgebench.errors import EdgebenchError, tells_of_no_memory
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.measure.replicate.check_plan import CheckPlan
 from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
@@ -30,27 +30,10 @@ from edgebench.probes import (
 )
 from edgebench.processes.memory_limit import BY_ALLOCATIONS, lift_limit, limit_memory
 from edgebench.processes.timer_slack import exact_timers
-from edgebench.record import (
-    MULTI_STREAM,
-    Accounts,
-    Company,
-    CompanyCounter,
-    Completion,
-    HeldMemory,
-    Instructions,
-    LoadGen,
-    Memory,
-    OutputCheck,
-    Pipeline,
-    Replicate,
-    ShapeChanges,
-    Stream,
-    Unseen,
-    WorstCase,
-)
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 from edgebench.words import fact_words
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +45,6 @@ if TYPE_CHECKING:
     from edgebench.measure.replicate.quality_checks import Standard
     from edgebench.measure.replicate.quality_pass import QualityTime
     from edgebench.preparation.input_pool import Feeds
-    from edgebench.record import Quality
     from edgebench.task import Task
 
 #: Shares of the slice for what is timed beside the main window.
@@ -82,14 +64,10 @@ MAX_NATURAL = 256
 
 
 class Announces(Protocol):
-    """Tells the parent what comes next."""
-
     def phase(self, name: str, limit_s: float = 0.0, /) -> None: ...
 
 
 class Runtime(NamedTuple):
-    """A backend whose runtime is imported."""
-
     backend: Backend
     version: str
     import_ns: int
@@ -115,14 +93,19 @@ def lift_budget(job: Job) -> None:
 
 def import_runtime(job: Job, link: ParentLink) -> Runtime:
     link.phase("import of the runtime")
-    backend = registry.load(job.backend)
-    os.environ.update(backend.environment(job.options))
+    backend = backend_of(job)
     version, import_ns = timed(backend.import_runtime)
     return Runtime(backend, version, import_ns)
 
 
+def backend_of(job: Job) -> Backend:
+    """The backend, in whose environment its runtime can be imported."""
+    backend = registry.load(job.backend)
+    os.environ.update(backend.environment(job.options))
+    return backend
+
+
 def model_file(job: Job) -> ModelFile:
-    """The file that the backend opens."""
     return ModelFile(
         path=Path(job.model_path),
         format=job.model_format,
@@ -153,6 +136,16 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
     )
     metrics = (job.quality.metric, *job.quality.also)
     return load_task(job.task, context, [name for name in metrics if name != PARITY_METRIC])
+
+
+def items_of(job: Job, task: Callable[[], Task]) -> list[Feeds]:
+    """The items of the pool: those of a file, or made here."""
+    from edgebench.files.model_outputs import load_outputs
+    from edgebench.preparation import input_pool
+
+    if job.items:
+        return load_outputs(job.items, input_pool.POOL * job.batch)
+    return input_pool.pool_items(task(), job.batch)
 
 
 @dataclass(frozen=True)
@@ -190,7 +183,7 @@ def first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -
     return first_ns
 
 
-def completion(opened: Opened, name: str = "reading of outputs") -> Completion:
+def completion(opened: Opened, name: str = "reading of outputs") -> record.Completion:
     """Whether answers are there when a call returns."""
     from edgebench.measure.replicate import answer_completion
 
@@ -203,7 +196,7 @@ class Counted(NamedTuple):
     """The measured window, and what the kernel counted meanwhile."""
 
     window: Window
-    accounts: Accounts
+    accounts: record.Accounts
     instructions: instruction_counter.Count | None = None  # None: they were not looked at
 
 
@@ -232,19 +225,18 @@ def measurement(opened: Opened) -> Counted:
     return counted_window(opened)
 
 
-def instructions(job: Job, counted: Counted) -> list[Instructions]:
-    """What the processor counted in the window."""
+def instructions(job: Job, counted: Counted) -> list[record.Instructions]:
     if (found := counted.instructions) is None:
         return []
     inferences = counted.window.queries * job.runs_per_query * job.batch
     return [
-        Instructions(
+        record.Instructions(
             source="perf_event", count=found.value, inferences=inferences, unknown=found.unknown
         )
     ]
 
 
-def with_window(replicate: Replicate, counted: Counted) -> Replicate:
+def with_window(replicate: record.Replicate, counted: Counted) -> record.Replicate:
     """The replicate with what every kind of window has."""
     window, accounts, _ = counted
     return msgspec.structs.replace(
@@ -264,12 +256,12 @@ def with_window(replicate: Replicate, counted: Counted) -> Replicate:
 class Looks(NamedTuple):
     """Holds what a session showed of itself after its times were taken."""
 
-    completion: Completion
-    unseen: Unseen
-    pipeline: Pipeline | None  # None: another process of the cell has shown it
+    completion: record.Completion
+    unseen: record.Unseen
+    pipeline: record.Pipeline | None  # None: another process of the cell has shown it
 
 
-def looks(opened: Opened, completed: Completion) -> Looks:
+def looks(opened: Opened, completed: record.Completion) -> Looks:
     """Whether outputs stay as they are, never-seen inputs take as long, and work hides beside the call.
     `completed`: what was seen when outputs were read before."""
     from edgebench.measure.replicate import answer_completion, quality_checks
@@ -302,7 +294,7 @@ class Used(NamedTuple):
     warm: int | None
 
 
-def memory(session: Session | GenerationSession, peak: Memory, used: Used) -> Memory:
+def memory(session: Session | GenerationSession, peak: record.Memory, used: Used) -> record.Memory:
     """All of it, now that everything was measured. `peak`: as it was when the window was over."""
     return msgspec.structs.replace(
         peak,
@@ -325,7 +317,7 @@ def device_times(opened: Opened) -> DeviceTimes | None:
     return opened.session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
-def company(opened: Opened) -> Company | None:
+def company(opened: Opened) -> record.Company | None:
     """The model alone and beside its companions, after everything else was timed; None: it has none."""
     from edgebench.measure.replicate.company_blocks import Companions, in_company, plan
     from edgebench.measure.replicate.company_blocks import Counted as Counted_
@@ -343,7 +335,7 @@ def company(opened: Opened) -> Company | None:
     blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked, look=look)
     counters = _counters(blocks, told)
     in_part = sorted(told.sources.keys() - {counter.name for counter in counters})
-    return Company(
+    return record.Company(
         companions=beside.names,
         alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
         company_mean_ns=[max(block.mean_ns, 1) for block in blocks.company],
@@ -360,11 +352,11 @@ def company(opened: Opened) -> Company | None:
     )
 
 
-def _counters(blocks: Blocks, told: contention.Told) -> list[CompanyCounter]:
+def _counters(blocks: Blocks, told: contention.Told) -> list[record.CompanyCounter]:
     """What was told in every block, a query."""
     every = [block.counted.more for block in (*blocks.alone, *blocks.company)]
     return [
-        CompanyCounter(
+        record.CompanyCounter(
             name=name,
             source=source,
             alone=[block.counted.more[name] for block in blocks.alone],
@@ -381,7 +373,7 @@ def _known(values: Sequence[int | None]) -> list[int]:
     return known if len(known) == len(values) else []
 
 
-def loadgen(opened: Opened, window: Window) -> LoadGen | None:
+def loadgen(opened: Opened, window: Window) -> record.LoadGen | None:
     """The same load by MLPerf's LoadGen; None: it was not asked for."""
     from edgebench.measure.loads import loadgen_driver as driver
 
@@ -402,7 +394,7 @@ def loadgen(opened: Opened, window: Window) -> LoadGen | None:
     return driver.drive(opened.session.run, opened.pool, load, job.loadgen)
 
 
-def shape_changes(opened: Opened) -> ShapeChanges | None:
+def shape_changes(opened: Opened) -> record.ShapeChanges | None:
     """One session that is given several shapes in turn; None: the row is of one shape."""
     from edgebench.measure.loads import shape_changes as shapes
 
@@ -426,7 +418,7 @@ def shape_changes(opened: Opened) -> ShapeChanges | None:
             queries,
             None if job.shape_sequence else shapes.drawn(queries, seed),
             shapes.Asked(seconds),
-            lambda changes: HeldMemory(
+            lambda changes: record.HeldMemory(
                 changes=changes,
                 uss_bytes=process_memory.uss_bytes(),
                 arena_bytes=session.arena_bytes(),
@@ -448,7 +440,7 @@ def _shaped(opened: Opened, sequence: Sequence[Mapping[str, Sequence[int]]]) -> 
     return [task.at_own_size(task.preprocess(task.raw(index))) for index in range(count)]
 
 
-def worst_case(opened: Opened) -> WorstCase | None:
+def worst_case(opened: Opened) -> record.WorstCase | None:
     """The slowest input that is found in the time that was given; None: it was not asked for."""
     from edgebench.measure.loads import worst_inputs
     from edgebench.preparation import input_pool
@@ -487,23 +479,21 @@ def check_shapes(opened: Opened) -> None:
         _shaped(opened, opened.job.shape_sequence)
 
 
-def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:
-    """Whether outputs are those that they have to be."""
+def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> record.OutputCheck:
     from edgebench.measure.replicate import quality_checks
 
     check = quality_checks.output_check(session, items, _standard(job), job.expected)
-    return msgspec.structs.replace(check, rounding=job.fp32_rounding)
+    return msgspec.structs.replace(check, rounding=job.reference.rounding)
 
 
 def effective(link: Announces, session: Session | GenerationSession) -> Effective:
-    """Returns what really ran."""
     link.phase("reading of effective facts")
     return session.effective()
 
 
 def quality(
     job: Job, session: Session, task: Task, lanes: int = 1, time: QualityTime | None = None
-) -> Quality:
+) -> record.Quality:
     """Returns the model's quality, over as many items as fit into `time`."""
     from edgebench.measure.replicate import quality_checks
     from edgebench.measure.replicate.quality_pass import UNLIMITED
@@ -520,9 +510,6 @@ def _standard(job: Job) -> Standard:
         precision=precision_of(job),
         reference=job.reference,
         batch=job.batch,
-        constant=job.reference_constant,
-        note=job.reference_note,
-        parity=job.parity,
         asked=job.parity_limit,
     )
 
@@ -554,7 +541,7 @@ def _window(opened: Opened) -> Window:
         )
     if job.scenario == "sustained":
         return _sustained(job, session, pool, typical_ns)
-    if job.scenario == MULTI_STREAM:
+    if job.scenario == record.MULTI_STREAM:
         return _multi_stream(job, session, pool, typical_ns)
     if job.stream is not None:
         return _stream(job, job.stream, opened)
@@ -589,7 +576,7 @@ def _stream(job: Job, stream: StreamJob, opened: Opened) -> Window:
     with exact_timers():
         window = loops.at_a_rate(step, opened.feeds, loops.equal_periods(rate_per_s, count))
         recovered_ns = recovery_ns(step, opened.feeds, stream.hop_ns)
-    window.stream = Stream(
+    window.stream = record.Stream(
         hop_ns=stream.hop_ns,
         window_ns=stream.window_ns,
         lookahead_ns=stream.lookahead_ns,
@@ -609,7 +596,6 @@ def _rate(job: Job, typical_ns: int) -> float | None:
 
 
 def _served(opened: Opened, schedule: Schedule) -> Window:
-    """A server's load by several workers."""
     from edgebench.measure.loads.several_workers import served_by, workers_of
 
     job = opened.job
@@ -671,13 +657,13 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
     )
 
 
-def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
+def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> record.Pipeline:
     """The application's way with fresh raw items: pre-processing, inference, post-processing."""
     from edgebench.measure.replicate import answer_completion as completion
     from edgebench.preparation import input_pool
 
     clock = time.perf_counter_ns
-    split = Pipeline(
+    split = record.Pipeline(
         preprocess_ns=[],
         inference_ns=[],
         postprocess_ns=[],
@@ -725,3 +711,21 @@ def explain(error: Exception, *specs: str) -> tuple[str, str]:
     place = place_of(error, specs)
     text = f"{place}: {type(error).__name__}: {error}".removeprefix(": ").strip()
     return ("out_of_memory" if tells_of_no_memory(error) else "error"), text
+
+
+def failure(error: Exception, job: Job) -> tuple[record.Status, record.Reason]:
+    """How the process of a job ends by an error, and why; files that were made are named as the user's. A runtime that
+    refuses for want of memory says nothing of what it can do."""
+    from edgebench.preparation.preparation_messages import as_users_file
+
+    if isinstance(error, MemoryError):
+        return "failed", reason("out_of_memory")
+    status: record.Status = "failed"
+    code, text = explain(error, job.task, job.backend)
+    why = record.Reason(code=code, message=text)
+    if isinstance(error, EdgebenchError):
+        if code == "error" and isinstance(error, UnsupportedError):
+            status = code = "unsupported"
+        why = record.Reason(code=code, message=error.message, fix=error.fix)
+    message = as_users_file(why.message, job.model_asset, job.model_path)
+    return status, msgspec.structs.replace(why, message=message)

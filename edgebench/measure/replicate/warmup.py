@@ -19,9 +19,8 @@ class SteadyDetector:
     tolerance is accepted where it is as wide within a window as between the two.
     """
 
-    def __init__(self, window: int = WINDOW, tolerance: float = TOLERANCE) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
         self._window = window
-        self._tolerance = tolerance
         self._recent: deque[int] = deque(maxlen=2 * window)
 
     def add(self, latency_ns: int) -> bool:
@@ -32,7 +31,7 @@ class SteadyDetector:
         values = list(self._recent)
         before, after = values[: self._window], values[self._window :]
         fall = median(before) - median(after)
-        if fall <= self._tolerance * median(after):
+        if fall <= TOLERANCE * median(after):
             return True
         return fall <= _spread(before) and fall <= _spread(after)
 

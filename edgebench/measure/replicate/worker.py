@@ -8,26 +8,25 @@ below, after the clock of the cold start has begun.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from edgebench.analysis.per_row.answer_cache import DEFERRED
 from edgebench.analysis.per_row.rate_search import overloaded
-from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.check_plan import check_plan
 from edgebench.measure.replicate.phases import peak_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink, begin
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import instruction_counter, process_memory
+from edgebench.processes.child_job import leave
 from edgebench.processes.memory_limit import limit_memory
-from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
+from edgebench.record import Completion, OutputCheck, Paced, Replicate, Warmup
 from edgebench.words import unknown_words
 from edgebench.words.reason_words import reason
 
@@ -43,18 +42,12 @@ def main() -> None:
     link, job, started = begin(sys.argv[1:4])
     try:
         done = measure(job, link, started)
-    except MemoryError:
-        done = _ended(job, started, "failed", "out_of_memory", "the worker ran out of memory", "")
-    except EdgebenchError as error:
-        done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
-        code, text = steps.explain(error, job.task, job.backend)
-        done = _ended(job, started, "failed", code, text, "")
+        status, why = steps.failure(error, job)
+        ended = Replicate(index=job.index, status=status, started_utc=started, reasons=[why])
+        done = Done(ended)
     link.done(done)
-    # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    leave()
 
 
 def measure(job: Job, link: ParentLink, started: str) -> Done:
@@ -155,7 +148,6 @@ def cold_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> ColdStart:
     session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = process_memory.uss_bytes()
 
-    from edgebench.files.model_outputs import load_outputs
     from edgebench.preparation import input_pool
 
     @cache
@@ -163,10 +155,7 @@ def cold_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> ColdStart:
         return steps.task_of(job, job.fp32_inputs or session.inputs)
 
     link.phase("preparation of inputs")
-    if job.items:
-        items = load_outputs(job.items, input_pool.POOL * job.batch)
-    else:
-        items = input_pool.pool_items(task(), job.batch)
+    items = steps.items_of(job, task)
     feeds = input_pool.pool_of(items, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
@@ -266,22 +255,6 @@ def _not_sustained(paced: Paced, queries: int) -> str:
         return overloaded(paced)
     late = paced.misses > queries / 2
     return unknown_words.too_late(queries=paced.misses) if late else ""
-
-
-def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
-    """Returns what ends in an error of our own; a runtime that refuses for want of memory is left out."""
-    code, _ = steps.explain(error)
-    if code == "error" and isinstance(error, UnsupportedError):
-        return _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
-    return _ended(job, started, "failed", code, error.message, error.fix)
-
-
-def _ended(job: Job, started: str, status: Any, code: str, message: str, fix: str) -> Done:
-    from edgebench.preparation.preparation_messages import as_users_file
-
-    message = as_users_file(message, job.model_asset, job.model_path)
-    reason = Reason(code=code, message=message, fix=fix)
-    return Done(Replicate(index=job.index, status=status, started_utc=started, reasons=[reason]))
 
 
 if __name__ == "__main__":

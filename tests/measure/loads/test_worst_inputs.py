@@ -20,8 +20,6 @@ from edgebench.measure.loads.worst_inputs import (
     Inputs,
     Timed,
     Windows,
-    candidate,
-    kind_of,
     search,
 )
 from edgebench.metrics import metric, number_at
@@ -100,8 +98,8 @@ def test_an_input_that_is_refused_is_counted_and_ends_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_candidate_follows_from_its_seed_and_has_the_items_shape_and_type(kind: str) -> None:
-    seed = next(seed for seed in range(1000, 1100) if kind_of(seed) == kind)
-    made, again = candidate(ITEMS, seed), candidate(ITEMS, seed)
+    seed = next(seed for seed in range(1000, 1100) if Inputs(ITEMS).kind_of(seed) == kind)
+    made, again = Inputs(ITEMS).make(seed), Inputs(ITEMS).make(seed)
     for name, array in ITEMS[0].items():
         assert made[name].shape == array.shape
         assert made[name].dtype == array.dtype

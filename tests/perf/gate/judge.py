@@ -17,10 +17,11 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from edgebench.ab_test.pair_statistics import (
-    Round,
+    Times,
     as_share,
-    cpu_change,
-    wall_change,
+    change,
+    cpu_ns,
+    undisturbed_ns,
 )
 from edgebench.ab_test.verdict import (
     PRECEDENCE,
@@ -33,9 +34,9 @@ from edgebench.ab_test.verdict import (
 from tests.exact_shares import clopper_pearson
 from tests.perf.gate import data
 
-CLOCKS: dict[str, Callable[[Sequence[Round]], float | None]] = {
-    "CPU": cpu_change,
-    "wall": wall_change,
+CLOCKS: dict[str, Times] = {
+    "CPU": cpu_ns,
+    "wall": undisturbed_ns,
 }
 SUITES = 2000
 CELLS = 30
@@ -138,7 +139,7 @@ def changes_of(pairs: Sequence[data.Stored]) -> Changes:
     for pair in pairs:
         rounds = pair.rounds()
         found.setdefault(pair.cell, []).append(
-            {name: change(rounds) for name, change in CLOCKS.items()}
+            {name: change(rounds, times) for name, times in CLOCKS.items()}
         )
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import mean, median
 from typing import Any
 
-from edgebench.ab_test.pair_statistics import cpu_change, wall_change
+from edgebench.ab_test.pair_statistics import change, cpu_ns, undisturbed_ns
 from edgebench.ab_test.verdict import Rules, Tolerance, judge
 from tests.exact_shares import clopper_pearson
 from tests.perf.gate import data
@@ -158,8 +158,8 @@ def five_per_cent(group: Sequence[data.Stored], cpu: bool) -> bool:
 
 def edgebench(group: Sequence[data.Stored], cpu: bool) -> bool:
     """This gate with 8 pairs, in a suite of 30 cells and without screening."""
-    change = cpu_change if cpu else wall_change
-    changes = [c for pair in group if (c := change(pair.rounds())) is not None]
+    times = cpu_ns if cpu else undisturbed_ns
+    changes = [c for pair in group if (c := change(pair.rounds(), times)) is not None]
     rules = Rules(tests=2, alpha=0.01 / 30)
     return judge(changes, Tolerance(), rules).verdict == "regress"
 
