@@ -64,5 +64,7 @@ def _template(prompts: Sequence[list[int]]) -> tuple[int, int]:
     that could be told apart."""
     if len(prompts) < 2:
         return 0, 0
-    head = common_length(prompts)
-    return head, min(common_length([each[::-1] for each in prompts]), min(map(len, prompts)) - head)
+    first, *others = prompts
+    head = min(common_length(first, each) for each in others)
+    tail = min(common_length(first[::-1], each[::-1]) for each in others)
+    return head, min(tail, min(map(len, prompts)) - head)

@@ -29,7 +29,7 @@ class KeptPrefix(Wrapped):
 
     def read(self, text: Sequence[int]) -> Logits:
         """The logits after the text, of which as much is read as is not held: one token at least."""
-        alike = common_length([self._held, text[:-1]])
+        alike = common_length(self._held, text[:-1])
         self.kept = alike
         if alike == 0:
             return self._row(self.prefill([text]))
@@ -90,7 +90,7 @@ class KeptPrefix(Wrapped):
         super().reset()
 
 
-def common_length(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all of them begin with."""
-    columns = enumerate(zip(*rows, strict=False))
-    return next((place for place, each in columns if len(set(each)) > 1), min(map(len, rows)))
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))

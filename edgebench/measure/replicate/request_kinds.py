@@ -235,7 +235,7 @@ def _difference(
     if plain == other:
         return None
     said, others = ([token for [token] in answer] for answer in (plain, other))
-    place = common_length([said, others])
+    place = common_length(said, others)
     if place >= min(len(said), len(others)):
         return place, None
     row = session.logits(session.prefill([prompts[0]]))[0]

@@ -156,10 +156,7 @@ def _check_greedy(choose: Choose | None) -> None:
 
 
 class Speculative(Speculating):
-    """A session whose `stream` drafts and verifies; every other call is the decoder's own.
-
-    Raises UnsupportedError for a decoder that cannot forget what it rejects, or of several sequences.
-    """
+    """Raises UnsupportedError for a decoder that cannot forget what it rejects, or of several sequences."""
 
     def __init__(self, session: GenerationSession, drafter: Drafter, draft_tokens: int) -> None:
         if not session.rewinds:
