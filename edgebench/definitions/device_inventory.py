@@ -98,7 +98,7 @@ def other_machine(devices: Sequence[Device], facts: Mapping[str, Any], given: st
 
 
 def device_of(devices: Sequence[Device], facts: Mapping[str, Any]) -> Device | None:
-    """The first entry whose `match` holds for the facts of `probes.device.detect`."""
+    """The first entry whose `match` holds for the facts of `probes.device_facts.detect`."""
     return next((device for device in devices if _holds(device.match, facts)), None)
 
 

@@ -1,6 +1,6 @@
 """The frozen types of a workload definition.
 
-`edgebench schema workload` prints these types as JSON Schema; `loader.py` fills them.
+`edgebench schema workload` prints these types as JSON Schema; `workload_loader` fills them.
 """
 
 from __future__ import annotations

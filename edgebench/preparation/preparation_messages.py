@@ -24,7 +24,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     #: What rounds between the operators of the file that made it ("int8", "fp16+int8"); "": nothing does,
     #: it computes in fp32 or above.
     arithmetic: str = ""
-    #: Output -> how far rounding alone moves it, as `models.step_noise` measured it; empty: not known.
+    #: Output -> how far rounding alone moves it, as `quantization_noise` measured it; empty: not known.
     moved: dict[str, float] = {}
     evaluated: bool = False  # by ONNX's own evaluator, where ONNX Runtime cannot run the file
     random: str = ""  # why the model gives other outputs for the same input; "": it does not
