@@ -446,8 +446,12 @@ def _opens(backend: Backend, workload: Workload) -> bool:
 
 
 def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
-    states = [(backend.name, backend.availability()) for backend in backends]
-    return [name for name, state in states if isinstance(state, Ready) and not state.builds_only]
+    return [backend.name for backend in backends if _runs(backend)]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
