@@ -42,10 +42,10 @@ PRECISIONS = ("fp32", "int8-static", "int8-dynamic")
 ITEMS = {
     "file-typing": 12,
     "image-classification": 12,
-    "layout-detection": 1,
+    "layout-detection": 3,
     "music-transcription": 8,
     "speech-enhancement": 8,
-    "text-detection": 1,
+    "text-detection": 6,
     "text-recognition": 6,
 }
 USUAL_ITEMS = 24
