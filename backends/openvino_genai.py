@@ -18,7 +18,7 @@ from edgebench.errors import UnsupportedError
 from edgebench.generation import Drafting, OwnSpeculation, Room
 from edgebench.processes.telemetry import openvino_telemetry
 
-from ._decoder_base import GgufBackend, ScoringSession
+from ._decoder_base import CountingSession, GgufBackend
 from ._kept_conversions import converted, kept_folder
 from .openvino import compute_census, executed_layers, reason
 
@@ -128,8 +128,12 @@ def _read_gguf(model: ModelFile, scratch: Path) -> Path:
     return made
 
 
-class OpenVinoGenAiSession(ScoringSession):
-    """One infer request whose state is the cache; positions are counted here."""
+class OpenVinoGenAiSession(CountingSession):
+    """One infer request whose state is the cache; positions are counted here.
+
+    Texts are scored token by token: within one call OpenVINO attends to keys that never were in the cache, and perplexity
+    would tell nothing of its type.
+    """
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
         import openvino
@@ -151,7 +155,7 @@ class OpenVinoGenAiSession(ScoringSession):
         self._request: Any = self._compiled.create_infer_request()
         self.vocabulary = int(self._compiled.output(0).get_partial_shape()[2].get_length())
 
-    def _every(self, rows: Prompts) -> Any:
+    def _fed(self, rows: Prompts) -> Any:
         """In the request's own memory."""
         import numpy as np
 
@@ -168,7 +172,7 @@ class OpenVinoGenAiSession(ScoringSession):
             share_inputs=True,
             share_outputs=True,
         )
-        return outputs[0]
+        return outputs[0][:, -1]
 
     def reset(self) -> None:
         self._request.reset_state()
