@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 KEPT = aarch64.CHECKOUT / "results/hardware/quality/int8-aarch64.json"
 PRECISIONS = ("fp32", "int8-static", "int8-dynamic")
-#: Items of a workload: an emulator takes seconds for each of a large model. All three take some 3 minutes together.
+#: Items of a workload: an emulator takes up to 20 s for each of a large model.
 ITEMS = {
     "file-typing": 12,
     "image-classification": 12,
