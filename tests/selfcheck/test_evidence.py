@@ -151,7 +151,7 @@ def test_a_runtime_whose_converter_is_missing_has_not_failed(
 ) -> None:
     backend = registry.load("ort_genai")
     module = sys.modules[type(backend).__module__]
-    monkeypatch.setattr(module, "availability_of", lambda *_: Ready("0.18"))
+    monkeypatch.setattr(module.GgufBackend, "availability", lambda _: Ready("0.18"))
     monkeypatch.setattr(module, "_missing", lambda: "its builder needs torch")
     state = backend.availability()
     assert isinstance(state, Ready)
