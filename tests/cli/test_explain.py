@@ -51,8 +51,8 @@ def edgebench(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
 def test_bad_input_is_one_clear_line(tmp_path: Path, arguments: list[str], words: str) -> None:
     from click.testing import CliRunner
 
-    from edgebench.cli import as_told
     from edgebench.cli.explain import command
+    from edgebench.cli.shared.error_to_exit_code import as_told
     from edgebench.errors import ExitCode
 
     done = CliRunner().invoke(command, arguments)

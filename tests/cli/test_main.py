@@ -8,14 +8,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
-from edgebench import cli as cli_module
+from edgebench.cli import cli
+from edgebench.cli.shared.error_to_exit_code import exit_code_of
 from edgebench.errors import EdgebenchError, ExitCode, StoreError, UnsupportedError
 from edgebench.record import encode
 from edgebench.testing.models import two_by_two
+from edgebench.units import parse_duration_s
 from tests.records import record
 
 FULL = Path("/dev/full")
@@ -139,8 +142,18 @@ def test_a_crash_is_no_verdict(
     code, said = ends_with(error, monkeypatch, capsys)
     assert (code, int(ExitCode.INTERNAL)) == (70, 70)
     assert type(error).__name__ in said
-    assert "(__init__.py:" in said
+    assert "(error_to_exit_code.py:" in said
     assert "Traceback" not in said
+
+
+def test_the_place_of_a_crash_is_the_innermost_line_of_edgebench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whichever of its folders that line is."""
+    nothing: Any = None
+    monkeypatch.setattr(cli, "main", lambda **_: parse_duration_s(nothing))
+    assert exit_code_of(cli) == ExitCode.INTERNAL
+    assert "(units.py:" in capsys.readouterr().err
 
 
 def test_the_place_of_a_crash_is_shown_to_who_asks(
@@ -192,8 +205,8 @@ def ends_with(
     def fails(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli_module.cli, "main", fails)
-    code = cli_module._outcome()
+    monkeypatch.setattr(cli, "main", fails)
+    code = exit_code_of(cli)
     return code, capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.error_to_exit_code import as_told
 from edgebench.errors import EdgebenchError, StoreError
 
 if TYPE_CHECKING:
@@ -103,7 +104,6 @@ def write_files(report: GateReport, params: Mapping[str, Any]) -> None:
 def without_verdict(error: BaseException) -> GateReport:
     """The report of a command that ended by an error."""
     from edgebench.ab_test.ab_report_types import GateReport
-    from edgebench.cli import as_told
     from edgebench.processes.signals import AGAIN, ended_by
     from edgebench.record import Reason
 
