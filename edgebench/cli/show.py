@@ -125,7 +125,8 @@ def _options(
     axis: str | None,
     at: str | None,
 ) -> Options:
-    from edgebench.export.chosen_columns import MNASNET_W, Options
+    from edgebench.export.chosen_columns import Options
+    from edgebench.export.literature_columns import MNASNET_W
     from edgebench.units import parse_duration_s
 
     if target is not None and parse_duration_s(target) <= 0:

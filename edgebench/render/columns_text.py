@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from edgebench.export.chosen_columns import ChosenColumns
+from edgebench.export.column_types import ChosenColumns
 from edgebench.render import tables as flat
 from edgebench.render.console import QUIET, paint
 from edgebench.render.number_format import UNKNOWN, quantity

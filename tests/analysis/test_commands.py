@@ -18,7 +18,9 @@ from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.export import chosen_columns as views
+from edgebench.export.column_types import ChosenColumns
+from edgebench.export.iso_latency import iso_latency, iso_quality
+from edgebench.export.literature_columns import efficientllm, mnasnet
 from edgebench.export.parquet import ParquetFrame
 from edgebench.record import Record, encode
 from tests import records as make
@@ -286,13 +288,13 @@ def rows() -> Any:
     return build_table(some()).rows
 
 
-def cells(view: views.ChosenColumns, name: str) -> dict[str, float | None]:
+def cells(view: ChosenColumns, name: str) -> dict[str, float | None]:
     place = [column.name for column in view.columns].index(name)
     return {line.id.split("precision=")[1].split(",")[0]: line.cells[place] for line in view.lines}
 
 
 def test_efficientllm_computes_what_rows_tell_and_says_what_they_do_not() -> None:
-    view = views.efficientllm(rows())
+    view = efficientllm(rows())
     assert cells(view, "MCR")["int8"] == pytest.approx(0.88 / 0.90)  # files of equal size
     latency = cells(view, "AL")["fp32"]
     assert latency == pytest.approx(7.07e-3, rel=0.01)
@@ -312,14 +314,14 @@ def test_efficientllm_of_a_row_that_generates_text() -> None:
     made = make.record(
         variant, scenario="generate", replicates=[make.generating(i, width=2) for i in range(3)]
     )
-    view = views.efficientllm(build_table([made]).rows)
+    view = efficientllm(build_table([made]).rows)
     assert cells(view, "IT")["as-is"] == pytest.approx(2 * 50.0)  # 20 ms a step
     assert cells(view, "AL")["as-is"] == pytest.approx(0.6, rel=1e-3)  # 0.3 s and 15 steps
     assert not {"IT", "AL"} & view.lines[0].unknown.keys()
 
 
 def test_the_reward_of_mnasnet() -> None:
-    view = views.mnasnet(rows(), 5e6, -0.07)
+    view = mnasnet(rows(), 5e6, -0.07)
     by_id = {row.variant["precision"]: row.latency_ns.p50 for row in rows()}
     assert cells(view, "reward")["int8"] == pytest.approx(0.88 * (by_id["int8"] / 5e6) ** -0.07)
     assert "bad" not in cells(view, "reward")
@@ -344,13 +346,13 @@ def test_a_reward_beyond_all_numbers_is_refused(
 
 
 def test_equal_latency_and_equal_quality() -> None:
-    view = views.iso_latency(rows(), at_ns=8e6)
+    view = iso_latency(rows(), at_ns=8e6)
     assert cells(view, "quality") == {"fp32": 0.90, "int8": 0.88}
     assert "precision=fp16 keeps it" in view.notes[0]
-    view = views.iso_quality(rows(), at=0.89)
+    view = iso_quality(rows(), at=0.89)
     assert set(cells(view, "quality")) == {"fp32", "fp16"}
     with pytest.raises(UsageError):
-        views.iso_quality(rows(), "nothing")
+        iso_quality(rows(), "nothing")
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -361,7 +363,7 @@ def test_equal_quality_where_each_precision_has_a_limit_of_its_own(turned: bool)
         make.record({"precision": "fp32"}, quality=make.quality(1e-6, 1e-3, **parity)),
         make.record({"precision": "bf16"}, quality=make.quality(0.02, 0.1, **parity)),
     ]
-    view = views.iso_quality(build_table(records[::-1] if turned else records).rows)
+    view = iso_quality(build_table(records[::-1] if turned else records).rows)
     assert set(cells(view, "budget").values()) == {0.02}
     assert len(view.lines) == 2
 
