@@ -23,7 +23,8 @@ from edgebench.energy.meter_columns import BASE, UNITS, Column, Columns, Role, u
 from edgebench.energy.meter_times import is_date, is_time_of_day, moments
 from edgebench.energy.source import Quantity
 from edgebench.errors import UsageError
-from edgebench.files.foreign_text import decode, read_bytes, terminal_lines, unpacked
+from edgebench.files.ci_log_marks import terminal_lines
+from edgebench.files.foreign_text import decode, read_bytes, unpacked
 from edgebench.text.number_parsing import (
     MixedMarks,
     TwoReadings,

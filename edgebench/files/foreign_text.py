@@ -1,8 +1,6 @@
-"""Text that another program wrote: read within bounds, decoded, and freed of what was put around it.
+"""Text that another program wrote: read within bounds, unpacked, and decoded (PowerShell writes UTF-16).
 
-A log reaches us through terminals, shells, CI systems and issue trackers. They add colours, time
-stamps and quotes before the lines, and PowerShell writes UTF-16. What the program itself wrote is the
-same behind all of them.
+What terminals and CI systems put around its lines is taken off in `ci_log_marks`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ import codecs
 import errno
 import gzip
 import io
-import re
 import zlib
 from pathlib import Path
 
@@ -30,28 +27,6 @@ _MIN_UTF16_ZEROS = (
     0.6  # share of zero bytes among every second byte that text in UTF-16 has at least
 )
 _MAX_UTF16_ODDS = 0.05  # share among the others that it has at most
-
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours and moves of the cursor
-    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles and links
-    r"|[@-Z\\^_])"
-)
-#: No control character but tab, line feed and carriage return; none that turns the direction of text.
-_CONTROLS = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-)
-_CLOCK = r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,9})?"
-_DATE = rf"\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z|[+-]\d\d:?\d\d)?"
-_STAMP = re.compile(
-    rf"[\[(]?(?:{_DATE}|{_CLOCK}|[A-Z][a-z]{{2}} [ \d]\d {_CLOCK}|\d{{10}}(?:\.\d{{1,9}})?)[\])]?"
-    r"(?: \d\d[OE]\+?)?"  # GitLab's stream
-    r"(?: [\w.-]{1,80} [\w./@-]{1,80}\[\d{1,9}\]:)?"  # journald's host and process
-    r"(?:[ \t]|$)"
-    r"|\[ {0,10}\d{1,9}\.\d{1,9}\][ \t]"  # the kernel's clock
-    r"|[\w.-]{1,80}[-_]\d{1,3} {1,40}\|(?: |$)"  # docker compose's container
-    r"|>(?: |$)"  # a quotation
-)
-_MAX_STAMPS = 4  # one behind the other, before a line
 
 
 def read_bytes(path: Path, max_bytes: int, error: type[EdgebenchError]) -> bytes:
@@ -105,23 +80,3 @@ def _encoding(data: bytes) -> str:
     if even >= _MIN_UTF16_ZEROS and odd <= _MAX_UTF16_ODDS:
         return "utf-16-be"
     return "utf-8"
-
-
-def terminal_lines(text: str) -> list[str]:
-    """The lines as a terminal would leave them, without escape sequences and control characters; number n
-    of an editor stands at n - 1."""
-    text = _CONTROLS.sub("", _ESCAPES.sub("", text)).replace("\r\n", "\n")
-    if "\n" not in text:
-        text = text.replace("\r", "\n")
-    # What a progress bar writes over itself ends with the line that stays.
-    return [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-
-
-def unstamped(line: str) -> str:
-    """The line without the time stamps, quotes and names that other programs put before it."""
-    for _ in range(_MAX_STAMPS):
-        stamp = _STAMP.match(line)
-        if stamp is None:
-            break
-        line = line[stamp.end() :]
-    return line

@@ -20,7 +20,8 @@ import msgspec
 from edgebench import __version__
 from edgebench.backend import Scalar
 from edgebench.errors import StoreError
-from edgebench.files.foreign_text import decode, read_bytes, terminal_lines, unpacked, unstamped
+from edgebench.files.ci_log_marks import terminal_lines, unstamped
+from edgebench.files.foreign_text import decode, read_bytes, unpacked
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
