@@ -21,7 +21,7 @@ from edgebench.analysis.frontier_report import report as frontier_report
 from edgebench.analysis.pick_report import PickReport
 from edgebench.analysis.table_types import Table
 from edgebench.analysis.ties import parse_preferences
-from edgebench.api import flat_table
+from edgebench.api import data_frames
 from edgebench.api.loading import Loaded, load
 from edgebench.api.questions import compare_of, frontier_of, names_of, objective_of, pick_of
 from edgebench.errors import UsageError
@@ -88,20 +88,20 @@ class Results:
 
     def to_arrow(self) -> pa.Table:
         """The columns as a pyarrow.Table. Raises UsageError where pyarrow is not installed."""
-        return flat_table.to_arrow(self._flat)
+        return data_frames.to_arrow(self._flat)
 
     def to_pandas(self) -> pd.DataFrame:
         """The columns as a pandas.DataFrame of nullable types. Raises UsageError where pandas is not
         installed."""
-        return flat_table.to_pandas(self._flat)
+        return data_frames.to_pandas(self._flat)
 
     def to_polars(self) -> pl.DataFrame:
         """The columns as a polars.DataFrame. Raises UsageError where Polars is not installed."""
-        return flat_table.to_polars(self._flat)
+        return data_frames.to_polars(self._flat)
 
     @cached_property
-    def _flat(self) -> flat_table.FlatTable:
-        return flat_table.flat_table(self.table().rows)
+    def _flat(self) -> data_frames.FlatTable:
+        return data_frames.flat_table(self.table().rows)
 
     def frontier(
         self,
