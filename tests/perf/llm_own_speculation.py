@@ -24,7 +24,7 @@ from edgebench.measure.replicate.speculation import RuntimeSpeculation
 from edgebench.task import TaskContext
 from edgebench.tasks.generate import Generate
 
-ROUNDS = 9
+ROUNDS = 25
 PROMPT_TOKENS, NEW_TOKENS = 128, 33
 LIMIT = 1.03
 _ROOM = Room(1, PROMPT_TOKENS + NEW_TOKENS)
