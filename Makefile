@@ -197,8 +197,9 @@ reference-speculation: $(VENV)/.llm
 	$(SMOLLM2) --replicates 1 --budget 75s --backend ort --set memory_budget=128MiB,192MiB,256MiB,1GiB --set new_tokens=8 $(OR_FINDING)
 	$(SMOLLM2) --replicates 1 --budget 120s --backend llama_cpp --set repack=false --set memory_budget=48MiB,96MiB,128MiB,256MiB --set new_tokens=8 $(OR_FINDING)
 	$(SMOLLM2) --replicates 1 --budget 100s --backend ort --set turns=5 --set reuse=true,false --set new_tokens=16 $(OR_FINDING)
-	cat $(SPECULATION)/*/*.jsonl > results/reference/smollm2-speculation-$(MACHINE).jsonl
-	$(BIN)/python -m tests.llm_tables results/reference/smollm2-speculation-$(MACHINE).jsonl
+	mkdir -p results/speculation
+	cat $(SPECULATION)/*/*.jsonl > results/speculation/smollm2-speculation-$(MACHINE).jsonl
+	$(BIN)/python -m tests.llm_tables results/speculation/smollm2-speculation-$(MACHINE).jsonl
 
 # What SmolLM2 answers of lists and hidden facts, and what smaller caches cost, for docs/llm.md: answers alone, which no busy machine changes;
 # with one thread, since runtimes whose threads wait for each other take minutes a prompt there.

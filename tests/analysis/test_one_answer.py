@@ -29,6 +29,7 @@ GROUP = (
     "rate_per_s",
     "prompt_tokens",
     "new_tokens",
+    "request",
     "samples_per_query",
     "bound_p99_ns",
 )
@@ -187,7 +188,7 @@ def _row(name: str, **wanted: Any) -> tuple[Any, Any]:
 
 def _group_of(row: Any) -> tuple[Any, ...]:
     own = ("prompt_tokens", "new_tokens", "samples_per_query")
-    return tuple(row["variant"].get(name) if name in own else row[name] for name in GROUP)
+    return tuple(row["variant"].get(name) if name in own else row.get(name) for name in GROUP)
 
 
 def test_image_classification_deploys_openvino_by_the_interval_of_the_ratio() -> None:
