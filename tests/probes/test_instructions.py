@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from edgebench.analysis.table import build_table
-from edgebench.errors import UsageError
+from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure import callgrind
 from edgebench.measure.callgrind import check_callgrind, count_instructions, counting
 from edgebench.measure.replicate import steps
@@ -152,6 +152,12 @@ def test_inferences_of_fewer_instructions_are_as_many_as_make_them_clear() -> No
     some = Tool(each=ENOUGH // 3)
     assert count_some(some.run, ["a"], some.window) == (ENOUGH // 3 * 4, 4)
     assert some.windows == [0, 0, 1, 4, 8]
+
+
+def test_more_inferences_that_take_no_more_instructions_are_no_count_of_zero() -> None:
+    none = Tool(each=0)
+    with pytest.raises(EdgebenchError, match="no more for 400 inferences than for 200"):
+        count_some(none.run, ["a"], none.window)
 
 
 def launched(thorough: bool, time_s: float = 60.0, status: Any = "ok") -> Replicate:

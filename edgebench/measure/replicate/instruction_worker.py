@@ -105,7 +105,8 @@ def counted(job: Job, link: ParentLink, callgrind: Callgrind) -> Instructions:
 def count_some(run: Callable[[Any], Any], pool: list[Any], window: Window) -> tuple[int, int]:
     """The instructions of some inferences, and of how many: those of a window less those of a shorter one.
 
-    No clock says how many: a busy machine counts as a quiet one does.
+    No clock says how many: a busy machine counts as a quiet one does. Raises EdgebenchError where more inferences take no
+    more instructions: that is no count of 0.
     """
 
     def work(runs: int) -> Callable[[], None]:
@@ -124,7 +125,9 @@ def count_some(run: Callable[[Any], Any], pool: list[Any], window: Window) -> tu
         return one, 1
     runs = min(MAX_INFERENCES, math.ceil(ENOUGH / one))
     short, long = window(work(runs)), window(work(2 * runs))
-    return max(long - short, 0), runs
+    if long <= short:
+        raise EdgebenchError(f"callgrind counted no more for {2 * runs} inferences than for {runs}")
+    return long - short, runs
 
 
 if __name__ == "__main__":
