@@ -75,7 +75,7 @@ test-executorch: $(VENV)/.executorch
 	$(BIN)/pytest tests/backends/test_executorch.py
 
 # The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: some 10 to 20 minutes
-# of both cores; QUICK_BUDGET=40m gives the emulated suite more time on a busy machine.
+# of both cores; QUICK_STRETCH=3 gives the emulated suite three times as long on a busy machine.
 test-aarch64: $(VENV)/.test
 	$(BIN)/python -m tests.aarch64.emulated_root
 	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml

@@ -138,7 +138,7 @@ def _open(arm: messages.ArmJob, link: _Link, backend: Backend) -> tuple[steps.Op
     pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
     link.phase("warm-up")
     typical_ns = _warm_up(session, cycle(pool))
-    plan = AT_LENGTH if arm.quality else IN_BRIEF
+    plan = (AT_LENGTH if arm.quality else IN_BRIEF).for_queries_of(typical_ns)
     return steps.Opened(job, link, plan, session, task, pool, typical_ns), items[:CHECKED_ITEMS]
 
 

@@ -52,7 +52,7 @@ _SETTINGS = {
     "HOME": "/root",
     "PYTHONSAFEPATH": "1",  # else the checkout is imported in the place of the wheel
     "NO_COLOR": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPYCACHEPREFIX": "/var/cache/python",  # within the root, so that the checkout stays as it is
     "ORT_DISABLE_TELEMETRY": "1",
     "CI": "true",
 }

@@ -18,6 +18,7 @@ def init() -> None:
         *filter(None, os.environ.get("PYTHONPATH", "").split(":")), home, home + "/lib-dynload",
     ]  # fmt: skip
     sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
+    sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX")
     vars(sys).pop("frozen", None)
 
 

@@ -8,36 +8,60 @@ import pytest
 
 from tests.aarch64 import quick_answers
 
+ALL = 400
 
-def row(value: float | None, items: int = 400, status: str = "ok") -> dict[str, Any]:
-    return {"status": status, "reasons": [], "quality": {"value": value, "items": items}}
+
+def row(value: float | None, items: int = ALL, status: str = "ok", **also: float) -> dict[str, Any]:
+    quality = {
+        "metric": "top1",
+        "value": value,
+        "items": items,
+        "also": [{"metric": name, "value": each} for name, each in also.items()],
+    }
+    return {"cell": {"id": "a"}, "status": status, "reasons": [], "quality": quality}
 
 
 @pytest.mark.parametrize(
     ("there", "wrong"),
     [
-        (row(0.88), ""),
-        (row(0.80), "a: 0.800 there, 0.870 here"),
-        (row(0.80, items=100), ""),  # a pass that was cut: one in ten by chance
-        (row(0.70, items=100), "a: 0.700 there, 0.870 here"),
-        (row(0.88, status="invalid"), "a: invalid: []"),
-        (row(None, items=0), "a: no quality: [] (a longer QUICK_BUDGET?)"),
+        (row(0.8725), ""),
+        (row(0.875), "a: top1 0.875 there, 0.870 here over 400 items"),
+        (
+            row(0.75, items=10),
+            "",
+        ),  # held against the same ten items, of which one may come out otherwise
+        (row(0.5, items=10), "a: top1 0.500 there, 0.700 here over 10 items"),
+        (row(None, items=10, top5=0.9), ""),
+        (row(0.7, items=10, top5=0.5), "a: top5 0.500 there, 0.900 here over 10 items"),
+        (row(0.87, status="invalid"), "a: invalid: []"),
+        (row(None, items=0), "a: no quality: [] (a larger QUICK_STRETCH?)"),
     ],
 )
-def test_answers_are_alike_but_for_what_chance_adds(
+def test_answers_are_those_of_the_same_items_but_for_one(
     monkeypatch: pytest.MonkeyPatch, there: dict[str, Any], wrong: str
 ) -> None:
-    found = {"quick-x86": {"a": row(0.87)}, "quick-aarch64": {"a": there}}
-    monkeypatch.setattr(quick_answers, "_rows", lambda name: found[name])
+    of_first = {10: {"top1": 0.7 + 1e-12, "top5": 0.9}}
+    monkeypatch.setattr(quick_answers, "of_first", lambda row, items: of_first[items])
+    _measured(monkeypatch, here={"a": row(0.87)}, there={"a": there})
     assert quick_answers.differences() == ([wrong] if wrong else [])
 
 
 def test_a_cell_that_was_measured_on_one_machine_alone_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = {"quick-x86": {"a": row(0.87)}, "quick-aarch64": {"b": row(0.87)}}
-    monkeypatch.setattr(quick_answers, "_rows", lambda name: found[name])
+    _measured(monkeypatch, here={"a": row(0.87)}, there={"b": row(0.87)})
     assert quick_answers.differences() == [
         "a: not measured under the emulator",
         "b: not measured on this machine",
     ]
+
+
+def test_a_busy_machine_gets_longer_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(quick_answers.STRETCH, "3")
+    assert quick_answers.budget_min("file-typing") == 15
+    assert quick_answers.budget_min("a workload of tomorrow") == 27
+
+
+def _measured(monkeypatch: pytest.MonkeyPatch, here: Any, there: Any) -> None:
+    monkeypatch.setattr(quick_answers, "run_here", lambda: here)
+    monkeypatch.setattr(quick_answers, "run_there", lambda: there)

@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 
 from edgebench.measure.replicate import answer_completion, quality_checks, steps
-from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF, CheckPlan
+from edgebench.measure.replicate.check_plan import (
+    AT_LENGTH,
+    IN_BRIEF,
+    MIN_SLOW_QUERY_NS,
+    CheckPlan,
+)
 from edgebench.measure.worker_observer import WINDOW, Witness, clock_reason
 
 US, MS = 1_000, 1_000_000
@@ -104,6 +109,7 @@ HONEST = {
     "copies": (60 * US, 20 * US, 9 * US),
     "large outputs": (900 * US, 270 * US, 87 * US),
     "slow": (80 * MS, 200 * US, 70 * US),
+    "slower, few checks": (MIN_SLOW_QUERY_NS, 9 * MS, 4 * MS),
     "cold": (20 * US, 45 * US, 10 * US),
 }
 
@@ -120,21 +126,27 @@ def test_no_honest_reading_is_deferred(kind: str, plan: CheckPlan) -> None:
         )
         clock = machine.own if seed % 2 else machine.clock  # not every kernel tells
         found = answer_completion.completion(
-            session, ["known"], run_ns, plan.completion_pairs, clock
+            session, ["known"], run_ns, plan.for_queries_of(run_ns).completion_pairs, clock
         )
         struck += found.incomplete
     assert struck == 0
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("left_ns", [600 * US, 30 * MS])
-def test_work_that_is_left_is_seen_on_a_busy_machine(left_ns: int, plan: CheckPlan) -> None:
+@pytest.mark.parametrize(
+    ("run_ns", "left_ns"),
+    [(400, 600 * US), (400, 30 * MS), (MIN_SLOW_QUERY_NS, MIN_SLOW_QUERY_NS // 5)],
+)
+def test_work_that_is_left_is_seen_on_a_busy_machine(
+    run_ns: int, left_ns: int, plan: CheckPlan
+) -> None:
     seen = 0
+    pairs = plan.for_queries_of(run_ns).completion_pairs
     for seed, share in seeds("left")[:100]:
         machine = BusyMachine(seed, share)
-        session: Any = Simulated(machine, run_ns=400, first_ns=left_ns, again_ns=3 * US)
-        pairs = plan.completion_pairs
-        seen += answer_completion.completion(session, ["known"], 400, pairs, machine.own).deferred
+        session: Any = Simulated(machine, run_ns=run_ns, first_ns=left_ns, again_ns=3 * US)
+        found = answer_completion.completion(session, ["known"], run_ns, pairs, machine.own)
+        seen += found.deferred
     assert seen >= 95
 
 
@@ -165,7 +177,7 @@ def in_turn_on(machine: BusyMachine) -> Callable[..., tuple[list[int], list[int]
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("run_ns", [2 * US, 600 * US, 20 * MS])
+@pytest.mark.parametrize("run_ns", [2 * US, 600 * US, 20 * MS, MIN_SLOW_QUERY_NS])
 def test_no_honest_backend_is_said_to_cache(
     monkeypatch: pytest.MonkeyPatch, run_ns: int, plan: CheckPlan
 ) -> None:
@@ -180,7 +192,7 @@ def test_no_honest_backend_is_said_to_cache(
             feeds,
             ["known"],
             run_ns,
-            counts=plan.unseen_counts,
+            counts=plan.for_queries_of(run_ns).unseen_counts,
             seconds=0.05,
             seed=seed,
         )
@@ -189,17 +201,23 @@ def test_no_honest_backend_is_said_to_cache(
 
 
 @pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    ("run_ns", "unseen_ns"), [(US, 600 * US), (MIN_SLOW_QUERY_NS, 2 * MIN_SLOW_QUERY_NS)]
+)
 def test_a_cache_is_seen_on_a_busy_machine(
-    monkeypatch: pytest.MonkeyPatch, plan: CheckPlan
+    monkeypatch: pytest.MonkeyPatch, run_ns: int, unseen_ns: int, plan: CheckPlan
 ) -> None:
     seen = 0
+    counts = plan.for_queries_of(run_ns).unseen_counts
     feeds = [{"x": np.zeros(2, np.float32)}]
     for seed, share in seeds("cached")[:100]:
         machine = BusyMachine(seed, share)
         monkeypatch.setattr(quality_checks, "in_turn", in_turn_on(machine))
-        session: Any = Simulated(machine, run_ns=US, first_ns=US, again_ns=US, unseen_ns=600 * US)
+        session: Any = Simulated(
+            machine, run_ns=run_ns, first_ns=US, again_ns=US, unseen_ns=unseen_ns
+        )
         found = quality_checks.unseen(
-            session, feeds, ["known"], US, counts=plan.unseen_counts, seconds=0.05, seed=seed
+            session, feeds, ["known"], run_ns, counts=counts, seconds=0.05, seed=seed
         )
         seen += found.caching
     assert seen > 60  # half of a row's replicates are enough

@@ -17,7 +17,14 @@ from edgebench.definitions.workload import PARITY_METRIC, Quality
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.files.model_outputs import save_outputs
 from edgebench.measure import launch_worker
-from edgebench.measure.replicate import answer_completion, loops, quality_checks, steps, worker
+from edgebench.measure.replicate import (
+    answer_completion,
+    check_plan,
+    loops,
+    quality_checks,
+    steps,
+    worker,
+)
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.measure.worker_messages import Done, Job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
@@ -105,6 +112,20 @@ def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_establish
     assert len(found.completion.first_read_ns) == IN_BRIEF.completion_pairs
     assert found.output_check is not None
     assert found.output_check.against == "replicate 0"
+
+
+def test_a_first_replicate_of_slow_queries_establishes_as_much_and_checks_in_brief(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_plan, "MIN_SLOW_QUERY_NS", QUERY_S * 1e9)
+    link: Any = Link()
+    done = worker.measure(asked_in(tmp_path), link, "")
+    found = done.replicate
+    assert None not in (found.pipeline, found.quality, found.effective, done.inputs_sha256)
+    assert found.unseen is not None
+    assert len(found.unseen.unseen_ns) == IN_BRIEF.unseen_counts[0]
+    assert found.completion is not None
+    assert len(found.completion.first_read_ns) == IN_BRIEF.completion_pairs
 
 
 def test_a_later_replicate_reads_its_items_and_needs_no_task(tmp_path: Path) -> None:

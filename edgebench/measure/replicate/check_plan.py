@@ -3,13 +3,20 @@
 The first replicate of a cell checks everything, at length. Later ones do not repeat what it has
 established: pipeline, device's part, quality, effective facts, the digest of the inputs. Of every
 check that catches a cheat they keep a share, since a backend may begin to cheat at any time.
+
+A first replicate of slow queries establishes as much, and checks for cheats in brief: what a check looks for is a share of
+a query's own time, and of slow ones that share stands out from what a machine takes away from a program. Else a model of
+four seconds a query spends three minutes on checks before it has a quality.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgebench.measure.worker_messages import Job
+
+#: A tenth of such a query, the least that is called deferred work, outlasts a time slice of another program.
+MIN_SLOW_QUERY_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,17 @@ class CheckPlan:
         """How many of the first items are compared: whole batches, which hold the same items in every
         replicate, or `most`."""
         return min(most, max(self.min_checked_items, batch))
+
+    def for_queries_of(self, typical_ns: int) -> CheckPlan:
+        """The plan once it is known how long a query takes."""
+        if typical_ns < MIN_SLOW_QUERY_NS:
+            return self
+        return replace(
+            self,
+            completion_pairs=IN_BRIEF.completion_pairs,
+            held_queries=IN_BRIEF.held_queries,
+            unseen_counts=IN_BRIEF.unseen_counts,
+        )
 
 
 AT_LENGTH = CheckPlan(

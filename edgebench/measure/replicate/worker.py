@@ -177,7 +177,14 @@ def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
     )
     used = steps.Used(cold.uss_bytes, process_memory.uss_bytes())
     opened = steps.Opened(
-        job, link, plan, cold.session, cold.task, cold.pool, typical_ns, cold.feeds
+        job=job,
+        link=link,
+        plan=plan.for_queries_of(typical_ns),
+        session=cold.session,
+        task=cold.task,
+        pool=cold.pool,
+        typical_ns=typical_ns,
+        feeds=cold.feeds,
     )
     return Start(opened, cold.items, used, warmup, cold.load_ns, cold.first_ns)
 
