@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-nncf test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search reference-recall readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-nncf test-aarch64 test-aarch64-part test-runtimes test-browser test-llm test-genai readme-picture arrivals-picture search-pictures docs coverage lint types resolve perf hardware blocks why gate-selftest reference-llm reference-speculation reference-search reference-recall readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -74,12 +74,17 @@ test-nncf: $(VENV)/.nncf
 test-executorch: $(VENV)/.executorch
 	$(BIN)/pytest tests/backends/test_executorch.py
 
-# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: some 10 to 20 minutes
-# of both cores; QUICK_STRETCH=3 gives the emulated suite three times as long on a busy machine.
+# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian): some 16 minutes of both cores;
+# QUICK_STRETCH=3 gives the emulated suite three times as long on a busy machine.
 test-aarch64: $(VENV)/.test
 	$(BIN)/python -m tests.aarch64.emulated_root
 	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' build/hardware/qemu-aarch64.json
+
+# The wheel and every runtime on one Python, int8 of small models: what CI has time for.
+test-aarch64-part: $(VENV)/.test
+	$(BIN)/python -m tests.aarch64.emulated_root
+	$(BIN)/pytest -m aarch64 tests/aarch64 -k "(python3.11 and not core_tests) or int8_is"
 
 # Keeps what the three targets above found, where the matrix of docs/hardware.md is made from: a maintainer's step, no part of CI.
 hardware: $(VENV)/.test

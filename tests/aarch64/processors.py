@@ -43,7 +43,7 @@ class Processor:
 HERE = Processor("x86", "", "x86-64 with VNNI")
 #: Adds pairs of 8-bit products up in 16 bits, which saturate.
 AVX2 = Processor("avx2", "Haswell", "x86-64 with AVX2 alone")
-#: QEMU 7.2's largest ("max") has int8 matrix products and SVE beside dot products, with which dynamic int8 is wrong.
+#: Not QEMU's largest ("max"): 7.2 computes its outer products of bytes (SMOPA of SME) wrong, and with them dynamic int8.
 DOT_PRODUCTS = Processor("aarch64", "neoverse-n1", "Arm with dot products", "0xd0b", _ARMV8_2)
 NO_DOT_PRODUCTS = Processor("armv8.0", "cortex-a72", "Arm without", "0xd08", _ARMV8)
 ARM = (DOT_PRODUCTS, NO_DOT_PRODUCTS)

@@ -58,8 +58,8 @@ def test_a_cell_that_was_measured_on_one_machine_alone_is_told(
 
 def test_a_busy_machine_gets_longer_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(quick_answers.STRETCH, "3")
-    assert quick_answers.budget_min("file-typing") == 15
-    assert quick_answers.budget_min("a workload of tomorrow") == 27
+    assert quick_answers.budget_min("file-typing") == 13.5
+    assert quick_answers.budget_min("a workload of tomorrow") == 24
 
 
 def _measured(monkeypatch: pytest.MonkeyPatch, here: Any, there: Any) -> None:

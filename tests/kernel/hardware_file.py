@@ -39,6 +39,9 @@ CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "energy.rapl": (("pc",), ("rapl_",)),
     "energy.hwmon": (("unknown-board",), ("ina", "ltc", "pmbus_", "update_", "meter_that_")),
     "energy.battery": (("unknown-board",), ("battery_is", "battery_that_is")),
+    "meter.follows": (("orin-nano",), ("load_is_followed",)),
+    "meter.rate": (("orin-nano",), ("load_shows_the_rate",)),
+    "meter.sum": (("orin-nano",), ("load_adds_up",)),
     "state.battery": (("pc",), ("battery_that_drains",)),
     "state.temperature": (
         (*_JETSONS, "raspberry-pi-5"),

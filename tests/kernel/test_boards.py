@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kernel.guest import jetson_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
+from tests.kernel.guest import jetson_checks, load_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
 from tests.kernel.guest.registry import CHECKS
 from tests.kernel.kernel_image import HERE, is_built, require, require_to_boot
 from tests.kernel.requirements import CannotRun

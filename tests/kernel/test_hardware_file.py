@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgebench.selfcheck.claims import BY_KEY
-from tests.kernel.guest import jetson_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
+from tests.kernel.guest import jetson_checks, load_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
 from tests.kernel.guest.registry import CHECKS
 from tests.kernel.hardware_file import CLAIMS, answers
 

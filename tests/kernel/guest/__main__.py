@@ -9,7 +9,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.kernel.guest import jetson_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
+from tests.kernel.guest import jetson_checks, load_checks, pc_checks, pi_checks, thor_checks  # noqa: F401 - they register
 from tests.kernel.guest.lab import Lab
 from tests.kernel.guest.registry import CHECKS, Check
 
