@@ -127,7 +127,7 @@ def _ask_worker(
 ) -> Done | Reason:
     """The replicate as the worker tells it, or why it told none."""
     try:
-        encoded = encode_job(job) + b"\n"
+        encoded = encode_job(msgspec.structs.replace(job, began_ns=time.monotonic_ns())) + b"\n"
     except UnicodeEncodeError as error:
         return _not_utf8(str(error.object))
     kept: list[Done] = []

@@ -110,6 +110,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: it takes.
     time_s: float | None = None
     most_s: float | None = None
+    began_ns: int = 0  # that start, on the monotonic clock; 0: when it begins to measure
     companions: list[Companion] = []  # that the parent starts
     needs_bytes: int | None = (
         None  # memory that it took in a process before; None: it was not measured yet

@@ -42,15 +42,12 @@ def test_answers_are_those_of_the_same_items_but_for_one(
 ) -> None:
     of_first = {10: {"top1": 0.7 + 1e-12, "top5": 0.9}}
     monkeypatch.setattr(quick_answers, "of_first", lambda row, items: of_first[items])
-    _measured(monkeypatch, here={"a": row(0.87)}, there={"a": there})
-    assert quick_answers.differences() == ([wrong] if wrong else [])
+    found = quick_answers.differences(here={"a": row(0.87)}, there={"a": there})
+    assert found == ([wrong] if wrong else [])
 
 
-def test_a_cell_that_was_measured_on_one_machine_alone_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _measured(monkeypatch, here={"a": row(0.87)}, there={"b": row(0.87)})
-    assert quick_answers.differences() == [
+def test_a_cell_that_was_measured_on_one_machine_alone_is_told() -> None:
+    assert quick_answers.differences(here={"a": row(0.87)}, there={"b": row(0.87)}) == [
         "a: not measured under the emulator",
         "b: not measured on this machine",
     ]
@@ -58,10 +55,21 @@ def test_a_cell_that_was_measured_on_one_machine_alone_is_told(
 
 def test_a_busy_machine_gets_longer_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(quick_answers.STRETCH, "3")
-    assert quick_answers.budget_min("file-typing") == 13.5
+    assert quick_answers.budget_min("file-typing") == 10.5
     assert quick_answers.budget_min("a workload of tomorrow") == 24
 
 
-def _measured(monkeypatch: pytest.MonkeyPatch, here: Any, there: Any) -> None:
-    monkeypatch.setattr(quick_answers, "run_here", lambda: here)
-    monkeypatch.setattr(quick_answers, "run_there", lambda: there)
+def test_every_workload_is_run_once_by_whoever_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run_there(name: str) -> str:
+        ran.append(name)
+        return ""
+
+    monkeypatch.setattr(quick_answers, "_run_here", lambda: {"a": row(0.87)})
+    monkeypatch.setattr(quick_answers, "_run_there", run_there)
+    suite = quick_answers.Suite()
+    suite.work()
+    suite.work()
+    assert sorted(ran) == sorted(quick_answers.BUDGETS_MIN)
+    assert ran[0] == "text-recognition"

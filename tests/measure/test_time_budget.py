@@ -142,13 +142,33 @@ def test_a_quality_pass_has_its_share_and_at_least_as_long_as_what_came_before_i
 
 
 def test_a_quality_pass_that_would_not_fit_is_cut_to_the_items_that_fit() -> None:
-    found = quality(Signs, Quality(metric="accuracy", floor=0.85), until_s=29.5)
+    found = quality(Signs, Quality(metric="accuracy", floor=0.85), until_s=30.0)
     assert (found.items, found.of) == (30, 100)
     assert found.value == pytest.approx(0.9)
     assert found.passed
     assert found.interval is not None
     low, high = found.interval
     assert (round(low, 2), round(high, 2)) == (0.74, 0.97)  # Wilson's, of 27 of 30
+
+
+@pytest.mark.parametrize(
+    ("until_s", "step_s", "items"),
+    [(29.5, 0.0, 29), (29.5, 1.0, 29), (0.5, 1.0, 0), (29.5, 10.0, 20)],
+)
+def test_a_quality_pass_begins_no_item_that_would_end_too_late(
+    until_s: float, step_s: float, items: int
+) -> None:
+    """Its process would be ended within it, and everything that it judged be lost."""
+    clock = Clock()
+    found = quality_checks.quality(
+        Slow(clock),
+        Signs(TaskContext()),
+        Quality(metric="accuracy", floor=0.85),
+        quality_checks.Standard(precision="fp32"),
+        time=QualityTime(until_s, clock, step_s),
+    )
+    assert found.items == items
+    assert clock.now_s <= until_s
 
 
 class Paired(Slow):
@@ -174,7 +194,7 @@ def test_a_quality_pass_that_is_cut_runs_side_by_side_until_then() -> None:
         Quality(metric="accuracy", floor=0.85),
         quality_checks.Standard(precision="fp32"),
         lanes=2,
-        time=QualityTime(29.5, clock),
+        time=QualityTime(30.0, clock),
     )
     assert (found.items, found.of) == (60, 100)
     assert found.value == pytest.approx(0.9)
@@ -198,7 +218,7 @@ def test_a_task_that_goes_its_own_way_is_refused_with_the_time_it_needs() -> Non
 
 
 def test_a_cut_quality_pass_strikes_as_quality_unknown() -> None:
-    found = quality(Signs, Quality(metric="perplexity", ceiling=200.0), until_s=29.5)
+    found = quality(Signs, Quality(metric="perplexity", ceiling=200.0), until_s=30.0)
     assert not found.passed, "the perplexity of one text is not that of six"
     made = record(quality=found, replicates=[replicate(0, quality=found)])
     from edgebench.analysis.per_row.row_from_record import row_of

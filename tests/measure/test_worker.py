@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from edgebench.measure.replicate import (
     check_plan,
     loops,
     quality_checks,
+    quality_pass,
     steps,
     worker,
 )
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
-from edgebench.measure.worker_messages import Done, Job, encode_message
+from edgebench.measure.worker_messages import Done, Job, encode_job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
 from edgebench.preparation import input_pool
 from edgebench.processes import child
@@ -126,6 +128,38 @@ def test_a_first_replicate_of_slow_queries_establishes_as_much_and_checks_in_bri
     assert len(found.unseen.unseen_ns) == IN_BRIEF.unseen_counts[0]
     assert found.completion is not None
     assert len(found.completion.first_read_ns) == IN_BRIEF.completion_pairs
+
+
+def test_the_time_of_a_replicate_counts_from_the_start_of_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python takes until it is ready is part of it: else the parent ends the process within its quality pass."""
+    seen_s: list[float] = []
+
+    def of_replicate(began_s: float, *_: Any, **__: Any) -> quality_pass.QualityTime:
+        seen_s.append(began_s)
+        return quality_pass.UNLIMITED
+
+    monkeypatch.setattr(quality_pass.QualityTime, "of_replicate", of_replicate)
+    link: Any = Link()
+    worker.measure(msgspec.structs.replace(asked_in(tmp_path), began_ns=7 * 10**9), link, "")
+    assert seen_s == [7.0]
+
+
+def test_a_worker_is_told_when_its_time_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Job] = []
+
+    def encode(asked: Job) -> bytes:
+        told.append(asked)
+        return encode_job(asked)
+
+    monkeypatch.setattr(launch_worker, "encode_job", encode)
+    before_ns = time.monotonic_ns()
+    launch_worker.run_worker(asked_in(tmp_path), time_out_s=60.0)
+    [asked] = told
+    assert before_ns <= asked.began_ns <= time.monotonic_ns()
 
 
 def test_a_later_replicate_reads_its_items_and_needs_no_task(tmp_path: Path) -> None:

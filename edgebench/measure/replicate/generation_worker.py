@@ -41,8 +41,8 @@ SCALING_S = 3600.0  # likewise: thousands of tokens are written
 
 def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) -> Done:
     """The replicate, from the load of the model on."""
-    began_s = time.monotonic()
-    start = _start(job, link, runtime, began_s)
+    job = steps.begun(job)
+    start = _start(job, link, runtime)
     counted, requests = _measurement(start)
     replicate = _timed(start, requests, peak_of(start.session, job), started, runtime.import_ns)
     replicate = steps.with_window(replicate, counted)
@@ -69,7 +69,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     if job.full_quality:
         from edgebench.measure.replicate.quality_pass import QualityTime
 
-        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
+        left = QualityTime.of_replicate(job.began_ns / 1e9, job.time_s, job.most_s)
         replicate = _with_quality(replicate, behind, left)
         replicate = _with_scaling(replicate, behind, left)
     link.phase("close of the session")
@@ -99,7 +99,7 @@ class _Start:
     first_ns: int
 
 
-def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -> _Start:
+def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
     """The cold start, from the prompts to the end of the warm-up."""
     assert job.generate is not None
     asked = job.generate
@@ -135,7 +135,9 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     link.phase("first request")
     first = ask(pool[0], min(FIRST, asked.new_tokens))
     each_s = requests.expected_s(first, asked.new_tokens)
-    left_s = math.inf if job.most_s is None else job.most_s - (time.monotonic() - began_s)
+    left_s = (
+        math.inf if job.most_s is None else job.most_s - (time.monotonic_ns() - job.began_ns) / 1e9
+    )
     least = requests.least_warm_up(each_s, min(left_s, 1e9))
     link.phase("warm-up", job.warmup_s + 2 * each_s)
     limit_s = job.warmup_s if least == 2 else 0.0

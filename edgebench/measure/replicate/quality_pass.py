@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -33,12 +33,15 @@ MIN_QUALITY_S = 1.0
 _Z = 1.96
 
 
-@dataclass(frozen=True)
+@dataclass
 class QualityTime:
-    """When the quality pass is to end, on the monotonic clock."""
+    """When the quality pass is to end, on the monotonic clock. A process that is still in it then is ended from outside, and
+    what it judged is lost: so the last step ends before."""
 
     until_s: float = math.inf
     clock: Callable[[], float] = time.monotonic
+    longest_s: float = 0.0  # of a step so far; before the first one, what it is thought to take
+    _step_began_s: float | None = field(default=None, init=False, compare=False)
 
     @classmethod
     def of_replicate(
@@ -47,6 +50,7 @@ class QualityTime:
         time_s: float | None,
         most_s: float | None,
         clock: Callable[[], float] = time.monotonic,
+        step_s: float = 0.0,
     ) -> QualityTime:
         """Returns what a replicate that began then leaves of its share of the budget; where that is less than what was
         done so far took, as much as that: times without a quality are worth little."""
@@ -54,11 +58,15 @@ class QualityTime:
             return UNLIMITED
         now_s = clock()
         enough_s = now_s + max(MIN_QUALITY_S, now_s - began_s)
-        return cls(min(began_s + most_s, max(began_s + time_s, enough_s)), clock)
+        return cls(min(began_s + most_s, max(began_s + time_s, enough_s)), clock, step_s)
 
     def check(self) -> None:
-        """Raises OutOfTime once it is over."""
-        if self.clock() > self.until_s:
+        """Begins a step. Raises OutOfTime where one that takes as long as the longest so far would end too late."""
+        now_s = self.clock()
+        if self._step_began_s is not None:
+            self.longest_s = max(self.longest_s, now_s - self._step_began_s)
+        self._step_began_s = now_s
+        if now_s + self.longest_s > self.until_s:
             raise OutOfTime
 
 

@@ -73,6 +73,11 @@ class Runtime(NamedTuple):
     import_ns: int
 
 
+def begun(job: Job) -> Job:
+    """The job with the moment from which its time counts: its process was started then, and not when Python was ready."""
+    return job if job.began_ns else msgspec.structs.replace(job, began_ns=time.monotonic_ns())
+
+
 def allocations_limit(job: Job) -> int | None:
     """Returns what the process may allocate: the limit, and a budget that no control group holds it to."""
     by_itself = job.memory_budget_by == BY_ALLOCATIONS

@@ -9,7 +9,6 @@ below, after the clock of the cold start has begun.
 from __future__ import annotations
 
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,7 +51,7 @@ def main() -> None:
 
 def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
-    began_s = time.monotonic()
+    job = steps.begun(job)
     limit_memory(steps.allocations_limit(job))
     instruction_counter.begin(instruction_counter.INSTRUCTIONS)
     if job.company is not None:
@@ -111,7 +110,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     replicate = _judged(steps.with_window(replicate, counted), job.seeks_rate)
     digest = _digest(opened)
     if job.full_quality:
-        replicate = _with_quality(opened, replicate, digest, began_s)
+        replicate = _with_quality(opened, replicate, digest)
     link.phase("close of the session")
     opened.session.close()
     return Done(replicate, digest)
@@ -212,14 +211,14 @@ def _output_check(opened: steps.Opened, items: Sequence[Feeds]) -> OutputCheck:
     return steps.output_check(opened.job, opened.session, items[:count])
 
 
-def _with_quality(
-    opened: steps.Opened, replicate: Replicate, digest: str | None, began_s: float
-) -> Replicate:
+def _with_quality(opened: steps.Opened, replicate: Replicate, digest: str | None) -> Replicate:
     """The replicate with its quality, over as many items as the budget leaves time for."""
     from edgebench.measure.replicate.quality_pass import QualityTime, with_quality, without_quality
 
     job, session, task = opened.job, opened.session, opened.task()
-    left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
+    left = QualityTime.of_replicate(
+        job.began_ns / 1e9, job.time_s, job.most_s, step_s=opened.typical_ns / 1e9
+    )
     needed_s = len(task) * opened.typical_ns / 1e9 / job.batch
     so_far = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
     opened.phase("quality pass", 10 * job.slice_s, 2 * len(task), Done(so_far, digest))
