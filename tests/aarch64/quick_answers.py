@@ -100,6 +100,8 @@ def _difference(cell: str, here: Rows, there: Rows) -> str:
         return f"{cell}: no quality: {reasons} (a larger {STRETCH}?)"
     if cell not in here or here[cell]["status"] != "ok":
         return f"{cell}: not measured on this machine"
+    if row["model"]["sha256"] != here[cell]["model"]["sha256"]:
+        return f"{cell}: another model file there than here"
     cut = items != here[cell]["quality"]["items"]
     wanted = of_first(row, items) if cut else _metrics(here[cell])
     apart = [
@@ -128,6 +130,7 @@ def of_first(row: Mapping[str, Any], items: int) -> dict[str, float]:
     paths = fetch([workload.model, *workload.data.values()])
     with mock.patch.object(quantize, "weights_need_reduced_range", return_value=False):
         model = prepared(workload, row["cell"]["variant"]["precision"], paths, aarch64.CACHE)
+    assert model.sha256 == row["model"]["sha256"], "another model file than the row's"
     context = TaskContext(
         data={key: paths[asset.sha256] for key, asset in workload.data.items()},
         options=workload.options,

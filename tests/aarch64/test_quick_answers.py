@@ -18,7 +18,8 @@ def row(value: float | None, items: int = ALL, status: str = "ok", **also: float
         "items": items,
         "also": [{"metric": name, "value": each} for name, each in also.items()],
     }
-    return {"cell": {"id": "a"}, "status": status, "reasons": [], "quality": quality}
+    model = {"sha256": "f1"}
+    return {"status": status, "reasons": [], "model": model, "quality": quality}
 
 
 @pytest.mark.parametrize(
@@ -26,14 +27,12 @@ def row(value: float | None, items: int = ALL, status: str = "ok", **also: float
     [
         (row(0.8725), ""),
         (row(0.875), "a: top1 0.875 there, 0.870 here over 400 items"),
-        (
-            row(0.75, items=10),
-            "",
-        ),  # held against the same ten items, of which one may come out otherwise
+        (row(0.75, items=10), ""),  # of the same ten items, one may come out otherwise
         (row(0.5, items=10), "a: top1 0.500 there, 0.700 here over 10 items"),
         (row(None, items=10, top5=0.9), ""),
         (row(0.7, items=10, top5=0.5), "a: top5 0.500 there, 0.900 here over 10 items"),
         (row(0.87, status="invalid"), "a: invalid: []"),
+        ({**row(0.87), "model": {"sha256": "f2"}}, "a: another model file there than here"),
         (row(None, items=0), "a: no quality: [] (a larger QUICK_STRETCH?)"),
     ],
 )

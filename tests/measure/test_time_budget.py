@@ -113,14 +113,20 @@ class Slow(Session):
         return None
 
 
-def quality(task: type[Signs], limit: Quality, until_s: float) -> Found:
-    clock = Clock()
+def quality(
+    task: type[Signs],
+    limit: Quality,
+    until_s: float,
+    clock: Clock | None = None,
+    step_s: float = 0.0,
+) -> Found:
+    clock = clock or Clock()
     return quality_checks.quality(
         Slow(clock),
         task(TaskContext()),
         limit,
         quality_checks.Standard(precision="fp32"),
-        time=QualityTime(until_s, clock),
+        time=QualityTime(until_s, clock, step_s),
     )
 
 
@@ -160,13 +166,7 @@ def test_a_quality_pass_begins_no_item_that_would_end_too_late(
 ) -> None:
     """Its process would be ended within it, and everything that it judged be lost."""
     clock = Clock()
-    found = quality_checks.quality(
-        Slow(clock),
-        Signs(TaskContext()),
-        Quality(metric="accuracy", floor=0.85),
-        quality_checks.Standard(precision="fp32"),
-        time=QualityTime(until_s, clock, step_s),
-    )
+    found = quality(Signs, Quality(metric="accuracy", floor=0.85), until_s, clock, step_s)
     assert found.items == items
     assert clock.now_s <= until_s
 
